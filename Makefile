@@ -1,0 +1,55 @@
+# What to run: `make demo` shows the product, `make test` is what CI runs. Nothing but Python >= 3.11
+# is needed before; both make .venv at the first call and reuse it until the pins change.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+WORKERS ?= 2
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test fast lint clean
+
+help:
+	@echo "make demo   optimise the ladle-furnace detector of data/studies/ladle_furnace.yaml"
+	@echo "make test   everything that CI runs: lint, types, import contracts, tests, slow tests"
+	@echo "make fast   the same without the slow tests"
+	@echo "make lint   format, lint and type-check"
+	@echo "make clean  remove .venv and the caches of tools; data/store stays"
+
+demo: .venv/runtime.stamp
+	$(BIN)/tomopt run data/studies/ladle_furnace.yaml
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+fast: .venv/dev.stamp
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# A CPU build of torch: the one this machine's pip is set up to find, else PyTorch's own index.
+# Plain `pip install torch` would fetch gigabytes of CUDA; `make TORCH=torch==2.13.0` asks for that.
+TORCH ?= torch==2.13.0+cpu
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+.venv/torch.stamp: constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one or set PYTHON=/path/to/python"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(PIP) "$(TORCH)" || $(PIP) --index-url $(TORCH_INDEX) --timeout 15 --retries 1 "$(firstword $(subst +, ,$(TORCH)))"
+	@touch $@
+
+.venv/runtime.stamp: .venv/torch.stamp pyproject.toml
+	$(PIP) --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/torch.stamp pyproject.toml
+	$(PIP) --editable ".[dev]"
+	@touch $@ .venv/runtime.stamp
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

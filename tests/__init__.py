@@ -1,0 +1,1 @@
+"""Tests; see the house rules in README.md: a name is a sentence that may be false."""

@@ -1,0 +1,24 @@
+"""What every test needs: one thread, no display, reproducible examples, slow tests last."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+settings.register_profile("reproducible", derandomize=True, deadline=None)
+settings.load_profile("reproducible")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip GPU tests without a GPU; run slow ones last, so that quick failures show first."""
+    skip = pytest.mark.skip(reason="needs a CUDA device")
+    has_gpu = torch.cuda.is_available()
+    for item in items:
+        if "gpu" in item.keywords and not has_gpu:
+            item.add_marker(skip)
+    items.sort(key=lambda item: "slow" in item.keywords)
