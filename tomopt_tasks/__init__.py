@@ -1,0 +1,1 @@
+"""Design muon-tomography detectors by gradient descent: declarative, cached, reproducible."""
