@@ -1,0 +1,128 @@
+"""The evaluation record: every design's figures of merit and its ratio to the best baseline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from tomopt_tasks.core import UserError
+from tomopt_tasks.evaluation.calibration import fit_calibration
+from tomopt_tasks.evaluation.exposure import exposure_curve
+from tomopt_tasks.evaluation.merit import figures_of_merit, target_groups
+from tomopt_tasks.evaluation.paired import bootstrap_stream, paired_ratio
+from tomopt_tasks.evaluation.predictions import Predictions
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """The settings that scoring reads (``EvaluationSettings`` has them)."""
+
+    @property
+    def correction(self) -> str:
+        """Either "linear" or "none"."""
+
+    @property
+    def bootstrap(self) -> int:
+        """Bootstrap replicates."""
+
+
+def evaluate(
+    valid: Mapping[str, Predictions],
+    test: Mapping[str, Predictions],
+    settings: Scoring,
+    baselines: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Judge designs on one test bank, each calibrated on the calibration bank.
+
+    The reference is the baseline with the least error on the test bank: a choice that favours the
+    baselines. Without baselines it is the first design.
+
+    Args:
+        valid: predictions of each design for the calibration bank.
+        test: predictions of each design for the test bank.
+        settings: correction and number of bootstrap draws.
+        baselines: names of the designs that others are compared with.
+        seed: of the bootstrap's stream.
+
+    Returns:
+        A tree of JSON types: "reference"; "designs": name -> figures of merit, per-target rows,
+        waterfall, geometry and exposure curve; "paired": name -> ratio, low, high, against and
+        volumes_needed, for every design but the reference.
+    """
+    _check_banks(valid, test, baselines)
+    designs = {
+        name: _design(valid[name], predictions, settings) for name, predictions in test.items()
+    }
+    reference = min(list(baselines) or list(designs)[:1], key=lambda name: designs[name]["mse"])
+    squares = {name: _squares(valid[name], test[name], settings) for name in test}
+    groups = target_groups(next(iter(test.values())).truth)
+    paired = {}
+    for name in designs:
+        if name == reference:
+            continue
+        result = paired_ratio(
+            squares[name],
+            squares[reference],
+            groups,
+            bootstrap_stream(seed),
+            draws=settings.bootstrap,
+        )
+        paired[name] = {**asdict(result), "against": reference}
+    return {"reference": reference, "designs": designs, "paired": paired}
+
+
+def _check_banks(
+    valid: Mapping[str, Predictions], test: Mapping[str, Predictions], baselines: Sequence[str]
+) -> None:
+    if not test:
+        msg = "nothing to evaluate: no design has predictions; name one under `compare`"
+        raise UserError(msg)
+    unknown = [name for name in baselines if name not in test]
+    if unknown:
+        msg = f"baseline {unknown[0]!r} has no predictions; the designs are {', '.join(test)}"
+        raise UserError(msg)
+    first = next(iter(test))
+    for name, predictions in test.items():
+        if name not in valid:
+            msg = f"design {name!r} has no predictions for the calibration bank"
+            raise UserError(msg)
+        if not np.array_equal(valid[name].n_muons, predictions.n_muons):
+            msg = f"design {name!r} was calibrated at other exposures than it was tested at"
+            raise UserError(msg)
+        if not np.array_equal(predictions.truth, test[first].truth):
+            msg = (
+                f"designs {first!r} and {name!r} were tested on other volumes; a paired comparison "
+                "needs one test bank for all"
+            )
+            raise UserError(msg)
+
+
+def _squares(valid: Predictions, test: Predictions, settings: Scoring) -> np.ndarray:
+    calibration = fit_calibration(valid.best, valid.truth, settings.correction)
+    squares: np.ndarray = (calibration(test.best) - test.truth) ** 2
+    return squares
+
+
+def _design(valid: Predictions, test: Predictions, settings: Scoring) -> dict[str, Any]:
+    calibration = fit_calibration(valid.best, valid.truth, settings.correction)
+    raw = fit_calibration(valid.best, valid.truth, "none")
+    merit = asdict(figures_of_merit(calibration(test.best), test.truth))
+    rows = merit.pop("per_target")
+    return {
+        **merit,
+        "raw_mse": figures_of_merit(raw(test.best), test.truth).mse,
+        "calibration": [calibration.slope, calibration.intercept],
+        "budget_used": test.budget_used,
+        "n_volumes": int(test.truth.size),
+        "n_empty": int((~np.isfinite(test.best)).sum()),
+        "n_empty_calibration": int((~np.isfinite(valid.best)).sum()),
+        "per_target": list(rows),
+        "waterfall": {
+            step: int(getattr(test, step).sum())
+            for step in ("generated", "aimed", "accepted", "used")
+        },
+        "geometry": [dict(panel) for panel in test.geometry],
+        "exposure": exposure_curve(valid, test, settings.correction),
+    }
