@@ -1,0 +1,245 @@
+"""Keys say the same in every process; the code digest sees what runs and nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tomopt_tasks.caching import Sources, canonical_json, components, digest, numerics, stage_key
+from tomopt_tasks.core import Config
+
+
+class Inputs(Config):
+    height: float = 0.5
+    names: tuple[str, ...] = ("a", "b")
+
+
+def key(**changes: object) -> str:
+    parts = components("fit_epoch", Inputs(), {"checkpoint": "0" * 64}, "c" * 64, numerics())
+    return stage_key(parts | changes)
+
+
+def test_order_of_names_and_kind_of_sequence_do_not_change_the_text():
+    assert canonical_json({"b": (1, 2.5), "a": None}) == '{"a":null,"b":[1,2.5]}'
+    assert canonical_json({"a": None, "b": [1, 2.5]}) == '{"a":null,"b":[1,2.5]}'
+
+
+def test_minus_zero_is_zero_but_an_integer_is_not_a_float():
+    assert canonical_json(-0.0) == canonical_json(0.0) == "0.0"
+    assert canonical_json(1) != canonical_json(1.0)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), {1: "a"}, b"bytes", Path("a")])
+def test_values_without_one_text_are_refused(value):
+    with pytest.raises(TypeError, match="key"):
+        canonical_json(value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [1.0, float("-inf")]])
+def test_numbers_that_are_not_finite_are_refused(value):
+    with pytest.raises(ValueError, match="finite"):
+        canonical_json(value)
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.text()
+        | st.floats(allow_nan=False).filter(lambda x: abs(x) < 1e300),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
+    )
+)
+def test_canonical_text_is_a_fixed_point(value):
+    text = canonical_json(value)
+    assert canonical_json(json.loads(text)) == text
+
+
+def test_every_component_changes_the_key():
+    other = {
+        "stage": "predict",
+        "schema": 2,
+        "inputs": Inputs(height=0.6).model_dump(mode="json"),
+        "parents": {"checkpoint": "1" * 64},
+        "code": "d" * 64,
+        "numerics": {**numerics().model_dump(), "dtype": "float32"},
+    }
+    keys = [key(), *(key(**{name: value}) for name, value in other.items())]
+    assert len(set(keys)) == 7
+    assert key() == key()
+
+
+def test_the_order_in_which_parents_are_named_is_no_part_of_the_key():
+    forth = components("predict", Inputs(), {"bank": "1", "volumes": "2"}, "c", numerics())
+    back = components("predict", Inputs(), {"volumes": "2", "bank": "1"}, "c", numerics())
+    assert stage_key(forth) == stage_key(back)
+
+
+def test_keys_and_code_digests_are_equal_in_other_processes_and_import_no_torch():
+    code = (
+        "import sys\n"
+        "from tomopt_tasks.caching import Sources, code_digest, digest, numerics\n"
+        "from tomopt_tasks.caching.closure import package_sources\n"
+        "code = package_sources().digest('tomopt_tasks.rng', 'stream')\n"
+        "print(digest(numerics().model_dump()), code)\n"
+        "assert 'torch' not in sys.modules and 'prefect' not in sys.modules\n"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    }
+    assert said.pop().startswith(digest(numerics().model_dump()))
+    assert not said
+
+
+# --- the closure of definitions, on small packages ------------------------------------------------
+
+
+def package(folder: Path, **files: str) -> Sources:
+    root = folder / "pkg"
+    for name, text in {"__init__": "", **files}.items():
+        path = root.joinpath(*name.split(".")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Sources(root)
+
+
+def names(sources: Sources, start: str = "body") -> set[str]:
+    return {f"{module}:{name}" for module, name in sources.closure("pkg.stages", start)}
+
+
+STAGES = (
+    "from pkg.physics import width\n\ndef body(x):\n    return width(x)\n\ndef other():\n    pass\n"
+)
+
+
+def test_a_stage_reaches_what_it_names_and_what_that_names(tmp_path):
+    physics = (
+        "from pkg.low import A\ndef width(x):\n    return A * half(x)\n"
+        "def half(x):\n    return x / 2\ndef unused():\n    pass\n"
+    )
+    sources = package(tmp_path, stages=STAGES, physics=physics, low="A = 1.0\nB = 2.0\n")
+    assert names(sources) == {
+        "pkg.stages:body",
+        "pkg.physics:width",
+        "pkg.physics:half",
+        "pkg.low:A",
+    }
+
+
+@pytest.mark.parametrize(
+    ("import_line", "use"),
+    [
+        ("from pkg.low import draw", "draw()"),
+        ("from pkg.low import draw as d", "d()"),
+        ("from pkg import low", "low.draw()"),
+        ("import pkg.low", "pkg.low.draw()"),
+        ("import pkg.low as low", "low.draw()"),
+        ("from pkg.again import draw", "draw()"),
+        ("from pkg.lazy import draw", "draw()"),
+    ],
+)
+def test_every_way_to_import_is_followed(tmp_path, import_line, use):
+    files = {
+        "low": "def draw():\n    return 1\n",
+        "again": "from pkg.low import draw\n",
+        "lazy.__init__": (
+            'from pkg.core import lazy_exports\n_HERE = "pkg"\n'
+            '__getattr__ = lazy_exports(__name__, {"draw": f"{_HERE}.low"})\n'
+        ),
+        "core": "def lazy_exports(*a):\n    return a\n",
+    }
+    at_top = package(tmp_path / "a", stages=f"{import_line}\ndef body():\n    {use}\n", **files)
+    inside = package(tmp_path / "b", stages=f"def body():\n    {import_line}\n    {use}\n", **files)
+    assert "pkg.low:draw" in names(at_top)
+    assert "pkg.low:draw" in names(inside)
+
+
+def test_modules_named_in_strings_and_quoted_annotations_are_followed(tmp_path):
+    stages = (
+        "import importlib\n"
+        "def body(x: 'Shape | None'):\n"
+        "    return importlib.import_module('pkg.low').draw()\n"
+        "class Shape:\n    size = 1\n"
+    )
+    sources = package(tmp_path, stages=stages, low="def draw():\n    return 1\n")
+    assert names(sources) == {"pkg.stages:body", "pkg.stages:Shape", "pkg.low:draw"}
+
+
+def test_statements_without_a_name_count_with_their_module(tmp_path):
+    files = {"physics": "TABLE = {}\ndef width(x):\n    return TABLE[x]\n"}
+    plain = package(tmp_path / "a", stages=STAGES, **files)
+    filled = package(
+        tmp_path / "b",
+        stages=STAGES,
+        physics=files["physics"] + "TABLE['a'] = 1\nTABLE.update(b=2)\n",
+    )
+    assert "pkg.physics:<module>" in names(filled)
+    assert plain.digest("pkg.stages", "body") != filled.digest("pkg.stages", "body")
+
+
+CODE = '''"""Module."""
+SCALE = 2.0
+def width(x):
+    """Width."""
+    # why
+    return SCALE * x
+class Panel:
+    """A panel."""
+    side: float = 1.0
+    """Side [m]."""
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ('"""Width."""', '"""Another text."""', True),
+        ("    # why\n", "    # because\n\n", True),
+        ('"""Module."""\n', "", True),
+        ("return SCALE * x", "return (SCALE*x)", True),
+        ('"""Side [m]."""', '"""Length of a side [m]."""', True),
+        ("side: float = 1.0", "side: float = 1.5", True),  # body does not reach Panel
+        ("SCALE = 2.0", "SCALE = 3.0", False),
+        ("SCALE * x", "x * SCALE", False),
+    ],
+)
+def test_only_what_runs_changes_the_digest(tmp_path, old, new, same):
+    assert old in CODE
+    before = package(tmp_path / "a", stages=STAGES, physics=CODE)
+    after = package(tmp_path / "b", stages=STAGES, physics=CODE.replace(old, new))
+    equal = before.digest("pkg.stages", "body") == after.digest("pkg.stages", "body")
+    assert equal is same
+
+
+def test_a_change_is_placed_in_its_module(tmp_path):
+    before = package(tmp_path / "a", stages=STAGES, physics=CODE)
+    after = package(tmp_path / "b", stages=STAGES, physics=CODE.replace("2.0", "3.0"))
+    old, new = (each.parts("pkg.stages", "body") for each in (before, after))
+    assert {name for name in old if old[name] != new[name]} == {"pkg.physics"}
+
+
+def test_carriers_are_not_followed(tmp_path):
+    stages = "from pkg.store.codec import pack\ndef body():\n    return pack()\n"
+    sources = package(tmp_path, stages=stages, **{"store.codec": "def pack():\n    return 1\n"})
+    assert names(sources) == {"pkg.stages:body"}
+
+
+def test_functions_registered_with_a_dispatcher_count(tmp_path):
+    physics = "def width(x):\n    return 1\n@width.register\ndef _(x: int):\n    return {}\n"
+    one = package(tmp_path / "a", stages=STAGES, physics=physics.format(2))
+    two = package(tmp_path / "b", stages=STAGES, physics=physics.format(3))
+    assert one.digest("pkg.stages", "body") != two.digest("pkg.stages", "body")
