@@ -1,0 +1,1 @@
+"""Panels, layers, cost and budget."""

@@ -1,0 +1,90 @@
+"""Panels, layers and the whole detector, with every number resolved (what a fit starts from)."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tomopt_tasks.core import Config
+from tomopt_tasks.quantities import (
+    CostPerArea,
+    Fraction,
+    InverseLength,
+    Length,
+    PositiveLength,
+    PositiveNumber,
+)
+
+
+class PanelSettings(Config):
+    """One rectangular detector plane."""
+
+    name: str = Field(default="above[0]", min_length=1)
+    """Group and index, e.g. ``above[0]``; unique in a detector."""
+    kind: Literal["sigmoid", "panel"] = "sigmoid"
+    """Soft edges of the response in training: ``sigmoid`` or Gaussian (``panel``)."""
+    xy: tuple[Length, Length] = (0.0, 0.0)
+    """Centre [m]; any value: the passive volume has its corner at (0, 0)."""
+    z: Length = 1.48
+    """Height [m]; inside its layer."""
+    span: tuple[PositiveLength, PositiveLength] = (0.8, 0.8)
+    """Full widths in x and y [m]; > 0."""
+    resolution: InverseLength = 1.0e4
+    """Inverse of the hit resolution [1/m]; > 0."""
+    efficiency: Fraction = Field(default=0.9, gt=0)
+    """Probability of a hit inside the panel; > 0, <= 1."""
+    m2_cost: CostPerArea = 1.0
+    """Cost per area [1/m2]; > 0."""
+    smooth: PositiveNumber = 1.0
+    """Softness of the edge of a sigmoid panel, in half-widths; > 0."""
+
+    @property
+    def area(self) -> float:
+        """Area [m2]."""
+        return self.span[0] * self.span[1]
+
+    @property
+    def group(self) -> str:
+        """The group that the panel belongs to: its name without the index."""
+        return self.name.partition("[")[0]
+
+
+class LayerSettings(Config):
+    """The panels of one group, and the range of heights that they may move in."""
+
+    pos: Literal["above", "below"] = "above"
+    """Side of the passive volume."""
+    z: Length = 1.8
+    """Top of the layer [m]; at most world.height."""
+    size: PositiveLength = 0.4
+    """Thickness of the layer [m]; > 0; the layer does not overlap the passive volume."""
+    panels: tuple[PanelSettings, ...] = Field(default=(), min_length=1)
+    """Panels in the order of the study file; at least one."""
+
+    @property
+    def bottom(self) -> float:
+        """Bottom of the layer [m]."""
+        return self.z - self.size
+
+
+class DetectorSettings(Config):
+    """Everything about a detector, from top to bottom."""
+
+    layers: tuple[LayerSettings, ...] = Field(default=(), min_length=1)
+    """Layers from top to bottom; at least one."""
+    budget: PositiveNumber | None = None
+    """Cost that all panels share (area x m2_cost, summed); > 0; null: sides are independent."""
+
+    @property
+    def panels(self) -> tuple[PanelSettings, ...]:
+        """All panels, layer by layer."""
+        return tuple(panel for layer in self.layers for panel in layer.panels)
+
+    @property
+    def area(self) -> float:
+        """Area of all panels [m2]."""
+        return sum(panel.area for panel in self.panels)
+
+    @property
+    def cost(self) -> float:
+        """Cost of all panels as they are (area x m2_cost, summed)."""
+        return sum(panel.area * panel.m2_cost for panel in self.panels)

@@ -1,0 +1,34 @@
+"""How a prediction about a volume is made from the scattering of its muons."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tomopt_tasks.core import Config
+from tomopt_tasks.quantities import Flag, PositiveNumber
+
+
+class PocaZFillLevelSettings(Config):
+    """Fill height of a ladle from the mean height of the points of closest approach (spec 5.8)."""
+
+    kind: Literal["poca_z_fill_level"] = "poca_z_fill_level"
+    """Name of this inferrer."""
+    smooth: PositiveNumber = 1.0
+    """Softness of the weight that favours the centre of the volume, in half-widths; > 0."""
+    acceptance: Literal["two_each_side", "all_panels"] = "two_each_side"
+    """A muon counts with at least two hits on each side, or only if all panels see it."""
+    detach_quantiles: Flag = False
+    """Treat the clipping quantiles as constants; true is compat: TomOpt."""
+
+
+class VoxelX0Settings(Config):
+    """Radiation length of every voxel by inverting the scattering formula (spec 5.4)."""
+
+    kind: Literal["voxel_x0"] = "voxel_x0"
+    """Name of this inferrer."""
+    acceptance: Literal["two_each_side", "all_panels"] = "two_each_side"
+    """A muon counts with at least two hits on each side, or only if all panels see it."""
+
+
+InferenceSettings = Annotated[PocaZFillLevelSettings | VoxelX0Settings, Field(discriminator="kind")]
+"""Any volume inferrer."""

@@ -1,0 +1,53 @@
+"""What a fit minimises: an error of the predictions, and optionally the cost of the detector."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tomopt_tasks.core import Config
+from tomopt_tasks.quantities import Flag, PositiveNumber
+
+
+class _Loss(Config):
+    target_budget: PositiveNumber | None = None
+    """Cost that a free detector should have; > 0; null: no cost term (the budget is fixed)."""
+    budget_smoothing: PositiveNumber = 10.0
+    """Sharpness of the cost term around the target budget; > 0."""
+    cost_coef: PositiveNumber | None = None
+    """Weight of the cost term, in units of the error; > 0; null: the first error."""
+    steep_budget: Flag = True
+    """Cost grows linearly above the target budget instead of saturating."""
+
+
+class SpreadRangeLossSettings(_Loss):
+    """Spread of the predictions at equal target over their range across targets (spec 9.10)."""
+
+    kind: Literal["spread_range"] = "spread_range"
+    """Name of this loss."""
+    correct: Flag = False
+    """Apply the best linear correction before the loss; this loss does not change by it."""
+
+
+class VolumeMSELossSettings(_Loss):
+    """Mean squared error of one number per volume."""
+
+    kind: Literal["volume_mse"] = "volume_mse"
+    """Name of this loss."""
+    correct: Flag = True
+    """Apply the best linear correction of the scan, in closed form, before the error."""
+
+
+class VoxelX0LossSettings(_Loss):
+    """Mean squared error of the radiation length over all voxels [m2]."""
+
+    kind: Literal["voxel_x0"] = "voxel_x0"
+    """Name of this loss."""
+    correct: Flag = False
+    """Apply the best linear correction of the scan, in closed form, before the error."""
+
+
+LossSettings = Annotated[
+    SpreadRangeLossSettings | VolumeMSELossSettings | VoxelX0LossSettings,
+    Field(discriminator="kind"),
+]
+"""Any loss."""

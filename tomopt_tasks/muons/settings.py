@@ -1,0 +1,83 @@
+"""Where muons come from: the source, the plane that they start on, and how many."""
+
+from math import pi
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from tomopt_tasks.core import MUON_MASS, Config
+from tomopt_tasks.quantities import Angle, Count, Energy, Flag, Length, Momentum, Seed
+
+
+class _Spectrum(Config):
+    momentum: Momentum | None = 5.0
+    """Momentum of every muon [GeV]; > 0; null samples the energy spectrum."""
+    energy_range: tuple[Energy, Energy] = (0.5, 500.0)
+    """Lowest and highest total energy of the spectrum [GeV]; above the muon mass, ascending."""
+    theta_range: tuple[Angle, Angle] = (0.0, 70.0 * pi / 180.0)
+    """Smallest and largest zenith angle [rad]; 0 to 85 deg, ascending."""
+    solid_angle: Flag = True
+    """Weight angles by cos(theta) sin(theta); false is compat: TomOpt's flux before 2024-02-12."""
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> Self:
+        low, high = self.energy_range
+        if not MUON_MASS < low < high:
+            _refuse("energy_range", f"[{low}, {high}] GeV", "ascending and above 0.1057 GeV")
+        low, high = self.theta_range
+        if not 0.0 <= low < high <= 85.0 * pi / 180.0 + 1e-12:
+            _refuse("theta_range", f"[{low:.4g}, {high:.4g}] rad", "ascending, within 0 to 85 deg")
+        return self
+
+
+def _refuse(field: str, got: str, allowed: str) -> None:
+    text = "got {got}, but a range must be {allowed}"
+    raise PydanticCustomError("range", text, {"path": (field,), "got": got, "allowed": allowed})
+
+
+class Shukla2016Settings(_Spectrum):
+    """Sea-level flux of Shukla and Sankrith (arXiv:1606.06907)."""
+
+    kind: Literal["shukla2016"] = "shukla2016"
+    """Name of this source."""
+
+
+class Guan2015Settings(_Spectrum):
+    """Modified Gaisser flux of Guan et al. (arXiv:1509.06176)."""
+
+    kind: Literal["guan2015"] = "guan2015"
+    """Name of this source."""
+
+
+SourceSettings = Annotated[Shukla2016Settings | Guan2015Settings, Field(discriminator="kind")]
+"""Any muon source."""
+
+
+class GenerationPlane(Config):
+    """The horizontal rectangle on which muons start."""
+
+    z: Length | None = None
+    """Height [m]; at or above the passive volume; null: the top of the world."""
+    margin: Length | None = Field(default=None, ge=0)
+    """How far the plane reaches beyond the passive volume on each side in x and y [m]; >= 0;
+    null: tan(15 deg) x (world.height - bottom of the passive volume + voxel), as in TomOpt."""
+
+
+class MuonSettings(Config):
+    """How many muons each volume sees, and which."""
+
+    source: SourceSettings = Shukla2016Settings()
+    """Spectrum in energy and angle."""
+    per_volume: Count = 1000
+    """Muons per volume and exposure that point at the passive volume; >= 1."""
+    replicas: Count = 1
+    """Independent exposures of the training volumes; epoch e uses number e mod replicas; >= 1."""
+    fresh: Flag = False
+    """Simulate new muons for every epoch instead of reading a stored bank."""
+    plane: GenerationPlane | None = None
+    """Where muons start; null: the top of the world with the default margin."""
+    aim: Flag = True
+    """Keep only muons whose straight line crosses the passive volume."""
+    seed: Seed = 1
+    """Names the random streams of the muons; default: the seed of the study."""

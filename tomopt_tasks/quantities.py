@@ -1,0 +1,191 @@
+"""Number types with a unit: plain numbers are SI (m, GeV, rad, s), strings carry a unit.
+
+``"10 cm"``, ``"5 GeV"``, ``"1 / m2"`` and ``"70 deg"`` are parsed by pint and checked for their
+dimension; arithmetic is decimal, so ``"35 cm"`` is exactly ``0.35``. pint is imported when the
+first string is parsed: settings with plain numbers need pydantic only. c = 1: momentum and energy
+are both in GeV, and ``"5 GeV/c"`` is welcome.
+"""
+
+import re
+from decimal import Decimal
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+_UNITS = (
+    "tera- = 1e12 = T-",
+    "giga- = 1e9 = G-",
+    "mega- = 1e6 = M-",
+    "kilo- = 1e3 = k-",
+    "centi- = 1e-2 = c-",
+    "milli- = 1e-3 = m-",
+    "micro- = 1e-6 = µ- = μ- = u-",
+    "nano- = 1e-9 = n-",
+    "metre = [length] = m = meter",
+    "second = [time] = s",
+    "minute = 60 s = min",
+    "hour = 3600 s = h",
+    "hertz = 1 / s = Hz",
+    "radian = [angle] = rad",
+    "degree = 0.01745329251994329576923690768488612713443 rad = deg = °",
+    "electronvolt = [energy] = eV",
+    "light = 1 = c",
+    "gram = [mass] = g",
+    "percent = 0.01 = %",
+)
+_NAMES = {
+    "m": ("a length", "10 cm"),
+    "m2": ("an area", "6 m2"),
+    "1/m": ("an inverse length", "10000 / m"),
+    "1/m2": ("a cost per area", "1 / m2"),
+    "rad": ("an angle", "70 deg"),
+    "GeV": ("an energy or a momentum", "5 GeV"),
+    "s": ("a time", "10 s"),
+    "1": ("a number without unit", "0.9"),
+}
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_WORD = r"(?:[^\W\d_]+|[°%])(?:(?:\^|\*\*)?\d)?"
+_TEXT = re.compile(rf"\s*({_NUMBER})\s*(/?\s*{_WORD}(?:\s*[*/]\s*{_WORD})*)?\s*")
+_POWER = re.compile(r"([^\W\d])\^?(\d)")
+
+
+@cache
+def _registry() -> Any:  # noqa: ANN401
+    import pint  # noqa: PLC0415 - a quarter of a second, and only strings need it
+
+    registry: Any = pint.UnitRegistry(None, non_int_type=Decimal)
+    for line in _UNITS:
+        registry.define(line)
+    return registry
+
+
+@cache
+def parse_quantity(text: str, unit: str) -> float:
+    """The number that ``text`` means in ``unit``.
+
+    Args:
+        text: a number followed by a unit, e.g. ``"10 cm"``.
+        unit: where to convert it to, e.g. ``"m"``; ``"1"`` for a pure number.
+
+    Raises:
+        ValueError: ``text`` is no quantity, has an unknown unit or another dimension.
+    """
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        raise ValueError("not a number with a unit")
+    number, written = Decimal(found.group(1)), found.group(2) or ""
+    try:
+        return float(_registry().Quantity(number, _units(written)).to(_units(unit)).magnitude)
+    except AttributeError as error:  # pint's unknown unit
+        raise ValueError(f"unknown unit {written.strip()!r}") from error
+    except TypeError as error:  # pint's wrong dimension
+        raise ValueError("wrong dimension") from error
+
+
+def _units(text: str) -> Any:  # noqa: ANN401
+    """The units for ``m2``, ``m^2``, ``m**2`` or ``/ m2``."""
+    text = _POWER.sub(r"\1**\2", text.strip())
+    text = f"1 {text}" if text.startswith("/") else text
+    return _registry().parse_units("" if text == "1" else text)
+
+
+class Unit:
+    """Annotation of a float: also accepts a string with a unit, converted to ``symbol``."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+
+    def parse(self, value: Any) -> Any:  # noqa: ANN401
+        """A float for a number or a string with a unit; a sentence for anything else."""
+        kind, example = _NAMES.get(self.symbol, (f"a value in {self.symbol}", f"1 {self.symbol}"))
+        reason = ""
+        if isinstance(value, str) and (self.symbol == "1" or not _is_number(value)):
+            try:
+                return parse_quantity(value, self.symbol)
+            except ValueError as error:
+                reason = str(error)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            return value
+        in_unit = "" if self.symbol == "1" else f" in {self.symbol}"
+        raise PydanticCustomError(
+            "quantity",
+            "is not {kind}; write a number{in_unit} or, for example, {example}",
+            {"kind": kind, "in_unit": in_unit, "example": f'"{example}"', "reason": reason},
+        )
+
+    def __get_pydantic_core_schema__(
+        self,
+        source: Any,  # noqa: ANN401
+        handler: GetCoreSchemaHandler,
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.parse, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        number = handler(schema)
+        if self.symbol == "1":
+            return {**number, "x-unit": "1"}
+        _, example = _NAMES.get(self.symbol, ("", f"1 {self.symbol}"))
+        text = {"type": "string", "examples": [example]}
+        return {"anyOf": [number, text], "x-unit": self.symbol}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+Length = Annotated[float, Unit("m")]
+"""Any sign [m]."""
+
+PositiveLength = Annotated[float, Field(gt=0), Unit("m")]
+"""[m]; > 0."""
+
+Area = Annotated[float, Field(gt=0), Unit("m2")]
+"""[m2]; > 0."""
+
+InverseLength = Annotated[float, Field(gt=0), Unit("1/m")]
+"""[1/m]; > 0; the resolution of a panel."""
+
+CostPerArea = Annotated[float, Field(gt=0), Unit("1/m2")]
+"""[1/m2]; > 0; units of budget for a square metre."""
+
+Angle = Annotated[float, Unit("rad")]
+"""Any sign [rad]."""
+
+Momentum = Annotated[float, Field(gt=0), Unit("GeV")]
+"""[GeV], c = 1; > 0."""
+
+Energy = Annotated[float, Field(gt=0), Unit("GeV")]
+"""[GeV]; > 0."""
+
+Time = Annotated[float, Field(gt=0), Unit("s")]
+"""[s]; > 0."""
+
+Number = Annotated[float, Unit("1")]
+"""Without unit, any sign."""
+
+PositiveNumber = Annotated[float, Field(gt=0), Unit("1")]
+"""Without unit; > 0."""
+
+Fraction = Annotated[float, Field(ge=0, le=1), Unit("1")]
+"""0 to 1; ``"90 %"`` is welcome."""
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+"""A whole number; >= 1."""
+
+Natural = Annotated[int, Field(strict=True, ge=0)]
+"""A whole number; >= 0."""
+
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+"""Names a set of random streams; 0 to 2**63 - 1."""
+
+Flag = Annotated[bool, Field(strict=True)]
+"""``true`` or ``false``, not 0 or 1."""

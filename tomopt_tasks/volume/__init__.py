@@ -1,0 +1,1 @@
+"""The voxel grid, its layers and the families of objects in it."""

@@ -1,0 +1,313 @@
+"""How a detector is fitted: what may move, in which phases, with which optimisers."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from tomopt_tasks.core import Config
+from tomopt_tasks.quantities import (
+    Count,
+    Fraction,
+    Natural,
+    PositiveLength,
+    PositiveNumber,
+    Seed,
+)
+
+Parameter = Literal["xy", "z", "side"]
+"""What a panel can learn: centre, height, and side (its share of the budget, if there is one)."""
+
+
+class Tie(Config):
+    """Parameters that share what they learn."""
+
+    tie: Literal["group", "all", "rigid", "mirror"]
+    """``group``: the panels of a group share one value. ``all``: all panels do. ``rigid``: the
+    panels of a group keep their differences and move as one. ``mirror``: panel i below is the
+    mirror image of panel i above in the middle plane of the passive volume."""
+
+
+def _rule_tag(value: object) -> str:
+    return "<tie>" if isinstance(value, (Mapping, Tie)) else "<word>"
+
+
+Rule = Annotated[
+    Annotated[Literal["free", "frozen"], Tag("<word>")] | Annotated[Tie, Tag("<tie>")],
+    Discriminator(_rule_tag),
+]
+"""``free``, ``frozen``, or ``{tie: group | all | rigid | mirror}``."""
+
+
+class GroupRules(Config):
+    """Rules of one group where they differ from the others."""
+
+    xy: Rule | None = None
+    """Centres; null: as for the other groups."""
+    z: Rule | None = None
+    """Heights; null: as for the other groups."""
+    side: Rule | None = None
+    """Sides, or shares of the budget; null: as for the other groups."""
+
+
+class ParameterRules(Config):
+    """Which parameters learn, and together with which."""
+
+    xy: Rule = Tie(tie="group")
+    """Centres of the panels."""
+    z: Rule = "free"
+    """Heights of the panels."""
+    side: Rule = "free"
+    """Sides of the panels, or their shares of the budget."""
+    groups: dict[str, GroupRules] = Field(default_factory=dict)
+    """Exceptions: group name -> rules."""
+
+    def rule(self, parameter: Parameter, group: str) -> Literal["free", "frozen"] | Tie:
+        """The rule of one parameter in one group."""
+        special = getattr(self.groups.get(group), parameter, None)
+        found: Literal["free", "frozen"] | Tie = special or getattr(self, parameter)
+        return found
+
+
+class SGDSettings(Config):
+    """Stochastic gradient descent."""
+
+    kind: Literal["sgd"] = "sgd"
+    """Name of this optimiser."""
+    rate: PositiveNumber | None = None
+    """Learning rate [unit of the parameter squared per unit of loss]; > 0; null: from
+    ``find_rates``."""
+    momentum: Annotated[Fraction, Field(lt=1)] = 0.0
+    """Momentum; 0 to 1, 1 excluded."""
+
+
+class AdamSettings(Config):
+    """Adam."""
+
+    kind: Literal["adam"] = "adam"
+    """Name of this optimiser."""
+    rate: PositiveNumber | None = None
+    """Learning rate, about the largest step [unit of the parameter]; > 0; null: from
+    ``find_rates``, which takes the wanted step itself."""
+    momentum: Annotated[Fraction, Field(lt=1)] = 0.9
+    """beta_1; 0 to 1, 1 excluded."""
+    beta2: Annotated[Fraction, Field(lt=1)] = 0.999
+    """beta_2; 0 to 1, 1 excluded."""
+
+
+OptimiserSettings = Annotated[SGDSettings | AdamSettings, Field(discriminator="kind")]
+"""Any optimiser."""
+
+
+class FindRates(Config):
+    """Epochs without steps that set each learning rate to (wanted step / median gradient)."""
+
+    epochs: Count = 5
+    """Epochs of the search; >= 1; they come before the epochs of the phase."""
+    xy: PositiveLength = 0.01
+    """Wanted step of the centres per update [m]; > 0."""
+    z: PositiveLength = 0.01
+    """Wanted step of the heights per update [m]; > 0."""
+    side: PositiveLength = 0.01
+    """Wanted step of the sides per update [m]; > 0; read without a budget."""
+    budget: PositiveNumber = 0.1
+    """Wanted step of the budget weights per update; > 0; read with a budget."""
+
+
+class Smoothness(Config):
+    """Softness of the panels' edges, falling by a constant factor per epoch."""
+
+    start: PositiveNumber = 1.0
+    """Softness in the first epoch, in half-widths; > 0."""
+    stop: PositiveNumber = 0.1
+    """Softness in the last epoch and after it, in half-widths; > 0."""
+    length: Count | None = None
+    """Epochs from start to stop; >= 1; null: those of the phase."""
+
+
+def _as_ramp(value: Any) -> Any:  # noqa: ANN401
+    """``0.1`` and ``[1.0, 0.1]`` are short for a ramp."""
+    if isinstance(value, (list, tuple)):
+        if len(value) != 2:  # pydantic would name a field that the user never wrote
+            raise PydanticCustomError("smoothness", "needs two numbers: [start, stop]")
+        return {"start": value[0], "stop": value[1]}
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return {"start": value, "stop": value}
+    return value
+
+
+class _Factors(Config):
+    init: PositiveNumber = 2.0
+    """Factor in the first epoch; > 0."""
+    mid: PositiveNumber = 10.0
+    """Factor after the warm-up; > 0."""
+    final: PositiveNumber = 1.0
+    """Factor in the last epoch and after it; > 0."""
+
+
+class Cycle(_Factors):
+    """Factors on a base learning rate."""
+
+
+class ConstantSchedule(Config):
+    """The base learning rate throughout."""
+
+    kind: Literal["constant"] = "constant"
+    """Name of this schedule."""
+
+
+class OneCycleSettings(_Factors):
+    """Cosine from init to mid during the warm-up, then from mid to final; then constant."""
+
+    kind: Literal["one_cycle"] = "one_cycle"
+    """Name of this schedule."""
+    length: Count | None = None
+    """Epochs of the whole cycle, counted after the search of rates; >= 1; null: those of the
+    phase. Write it down if the phase may be extended later: a schedule is part of each epoch."""
+    warmup: Natural = 5
+    """Epochs from init to mid; >= 0, < length."""
+    per_parameter: dict[str, Cycle] = Field(default_factory=dict)
+    """Other factors for ``xy``, ``z``, ``side`` or, e.g., ``xy.above``."""
+
+    @model_validator(mode="after")
+    def _check_warmup(self) -> Self:
+        if self.length is not None and self.warmup >= self.length:
+            text = "got {warmup}, but it must be below length ({length}); shorten it"
+            values = {"path": ("warmup",), "warmup": self.warmup, "length": self.length}
+            raise PydanticCustomError("warmup", text, values)
+        return self
+
+    def cycle(self, name: str) -> Cycle:
+        """The factors of an optimiser: those of ``xy.above``, else of ``xy``, else the common."""
+        common = Cycle(init=self.init, mid=self.mid, final=self.final)
+        parameter = name.partition(".")[0]
+        return self.per_parameter.get(name) or self.per_parameter.get(parameter) or common
+
+
+ScheduleSettings = Annotated[ConstantSchedule | OneCycleSettings, Field(discriminator="kind")]
+"""Any schedule of learning rates."""
+
+
+class Limits(Config):
+    """Largest change of a parameter in one update."""
+
+    xy: PositiveLength | None = None
+    """Centres [m]; > 0; null: no limit."""
+    z: PositiveLength | None = None
+    """Heights [m]; > 0; null: no limit."""
+    side: PositiveLength | None = None
+    """Sides [m]; > 0; null: no limit; read without a budget."""
+
+
+_OPTIMISERS = ("xy.above", "xy.below", "z.above", "z.below", "side")
+
+
+class _Common(Config):
+    """What a fit says once and each phase may say otherwise."""
+
+    volumes_per_step: Count = 40
+    """Volumes that one update looks at; >= 1."""
+    parameters: ParameterRules = ParameterRules()
+    """What learns."""
+    optimiser: dict[str, OptimiserSettings] = Field(
+        default={name: SGDSettings() for name in _OPTIMISERS}, min_length=1
+    )
+    """Optimisers by parameter: ``xy``, ``z``, ``side``, or of one group, e.g. ``xy.above``."""
+    find_rates: FindRates | None = None
+    """Search for learning rates before the phase; null: each optimiser states its rate, or goes on
+    with the one of the phase before."""
+    smoothness: Annotated[Smoothness, BeforeValidator(_as_ramp)] | None = None
+    """A number, ``[start, stop]``, or start, stop and length; null: as the panels say."""
+    schedule: ScheduleSettings | None = None
+    """Learning rates along the phase; null: constant."""
+    limits: Limits = Limits()
+    """Largest change per update."""
+
+
+class Phase(_Common):
+    """A stretch of a fit with settings of its own."""
+
+    name: str = Field(default="fit", min_length=1)
+    """Unique in a study."""
+    epochs: Natural = 10
+    """Epochs with updates; >= 0; the search of rates comes on top."""
+    freeze: tuple[str, ...] = ()
+    """Parameters that stay in this phase: ``xy``, ``z``, ``side`` or, e.g., ``xy.above``."""
+
+    @property
+    def total_epochs(self) -> int:
+        """All epochs, those of the search of rates included."""
+        return self.epochs + (self.find_rates.epochs if self.find_rates else 0)
+
+    def rule(self, parameter: Parameter, group: str) -> Literal["free", "frozen"] | Tie:
+        """The rule of one parameter in one group, ``freeze`` included."""
+        if parameter in self.freeze or f"{parameter}.{group}" in self.freeze:
+            return "frozen"
+        return self.parameters.rule(parameter, group)
+
+
+class FitSettings(_Common):
+    """One fit: a start, then phases. Phases are complete: they have taken up what the fit says."""
+
+    start: str = "start"
+    """Name of the detector that the fit starts from."""
+    seed: Seed = 1
+    """Names the random streams of the fit; default: the seed of the study."""
+    phases: tuple[Phase, ...] = ()
+    """Phases in order; empty: no fit."""
+
+    @field_validator("phases")
+    @classmethod
+    def _complete(cls, phases: tuple[Phase, ...], info: ValidationInfo) -> tuple[Phase, ...]:
+        names = [phase.name for phase in phases]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                text = "got {name} a second time, but phases need names of their own; rename one"
+                path = (index, "name")
+                raise PydanticCustomError("phase_name", text, {"path": path, "name": repr(name)})
+        common = {name: info.data[name] for name in _Common.model_fields if name in info.data}
+        return tuple(complete_phase(phase, common) for phase in phases)
+
+
+def complete_phase(phase: Phase, common: Mapping[str, Any]) -> Phase:
+    """The phase with everything that it leaves open taken from the fit; lengths filled in.
+
+    Args:
+        phase: as written.
+        common: the fit's own values, field by field.
+    """
+    merged = {
+        name: _overlay(value, getattr(phase, name)) if name in phase.model_fields_set else value
+        for name, value in common.items()
+    }
+    phase = phase.model_copy(update=merged)
+    length = max(phase.epochs, 1)
+    update: dict[str, Any] = {}
+    if phase.smoothness is not None and phase.smoothness.length is None:
+        update["smoothness"] = phase.smoothness.model_copy(update={"length": length})
+    schedule = phase.schedule
+    if isinstance(schedule, OneCycleSettings) and schedule.length is None:
+        warmup = min(schedule.warmup, length - 1)
+        update["schedule"] = schedule.model_copy(update={"length": length, "warmup": warmup})
+    return phase.model_copy(update=update)
+
+
+def _overlay(base: Any, over: Any) -> Any:  # noqa: ANN401
+    """``over`` laid on ``base``: settings of one type and mappings merge, all else replaces."""
+    if isinstance(base, Config) and type(base) is type(over):
+        fields = over.model_fields_set
+        update = {name: _overlay(getattr(base, name), getattr(over, name)) for name in fields}
+        return base.model_copy(update=update)
+    if isinstance(base, Mapping) and isinstance(over, Mapping):
+        merged = {name: _overlay(base[name], over[name]) for name in over if name in base}
+        return {**base, **over, **merged}
+    return over
