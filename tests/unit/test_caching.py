@@ -243,3 +243,14 @@ def test_functions_registered_with_a_dispatcher_count(tmp_path):
     one = package(tmp_path / "a", stages=STAGES, physics=physics.format(2))
     two = package(tmp_path / "b", stages=STAGES, physics=physics.format(3))
     assert one.digest("pkg.stages", "body") != two.digest("pkg.stages", "body")
+
+
+def test_a_data_file_counts_where_it_is_named(tmp_path):
+    physics = "def width(x):\n    return open('table.csv').read()\n"
+    digests = set()
+    for folder, table in (("a", "1,2"), ("b", "1,2"), ("c", "1,3")):
+        package(tmp_path / folder)
+        (tmp_path / folder / "pkg" / "table.csv").write_text(table)
+        sources = package(tmp_path / folder, stages=STAGES, physics=physics)
+        digests.add(sources.digest("pkg.stages", "body"))
+    assert len(digests) == 2

@@ -6,6 +6,8 @@ lazy tables of packages and modules named in strings. What is hashed of each is 
 without comments, layout and docstrings. So an edit of a helper three modules down reruns the stages
 that reach it, and no others; nothing has to be declared by hand. A reached class counts whole.
 
+A data file of the package counts where a definition names it in a string.
+
 Not followed: the carriers, which move values but do not make them (``CARRIERS``), and other
 people's packages (torch is in the numerics of the key).
 """
@@ -15,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from tomopt_tasks.caching.syntax import LOOSE, WHOLE, Module, Place, read_module
+from tomopt_tasks.caching.syntax import DATA, LOOSE, WHOLE, Definition, Module, Place, read_module
 
 CARRIERS = frozenset({"store", "quantities", "runs"})
 """The store's format has a version of its own; quantities make numbers that the key holds."""
@@ -28,10 +30,14 @@ class Sources:
         """Take stock of the package whose folder is ``root``."""
         self.files: dict[str, Path] = {}
         self._carriers = tuple(f"{root.name}.{carrier}" for carrier in sorted(carriers))
-        self._modules: dict[str, Module] = {}
-        for path in sorted(root.rglob("*.py")):
-            parts = path.relative_to(root.parent).with_suffix("").parts
-            self.files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+        self._modules = {DATA: Module()}
+        for path in sorted(root.rglob("*.*")):
+            if path.suffix == ".py":
+                parts = path.relative_to(root.parent).with_suffix("").parts
+                self.files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+            elif path.suffix != ".pyc":
+                content = Definition([hashlib.sha256(path.read_bytes()).hexdigest()])
+                self._modules[DATA].definitions[path.name] = content
 
     def digest(self, module: str, name: str) -> str:
         """The sha256 over all that ``name`` of ``module`` reaches."""
@@ -59,6 +65,8 @@ class Sources:
 
     def _resolve(self, module: str, name: str) -> Iterator[Place]:
         """The definitions that a name stands for; none for what is not of this package."""
+        if module == DATA:
+            yield module, name
         if module not in self.files or self._is_carrier(module):
             return
         source = self._module(module)
@@ -78,7 +86,8 @@ class Sources:
 
     def _module(self, name: str) -> Module:
         if name not in self._modules:
-            self._modules[name] = read_module(name, self.files[name].read_bytes(), self.files)
+            source, data = self.files[name].read_bytes(), self._modules[DATA].definitions
+            self._modules[name] = read_module(name, source, self.files, data)
         return self._modules[name]
 
 

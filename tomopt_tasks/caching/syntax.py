@@ -12,6 +12,9 @@ WHOLE = "*"
 LOOSE = "<module>"
 """Stands for the statements of a module that define no name; they count with any of its names."""
 
+DATA = "<data>"
+"""Stands for the module that the package's data files are defined in, by file name."""
+
 Place = tuple[str, str]
 """Full module name and the name of a definition in it."""
 
@@ -53,13 +56,16 @@ class _Seen:
     imports: dict[str, Place] = field(default_factory=dict)
 
 
-def read_module(name: str, source: bytes, modules: Collection[str]) -> Module:
+def read_module(
+    name: str, source: bytes, modules: Collection[str], data: Collection[str] = ()
+) -> Module:
     """Take a source file apart.
 
     Args:
         name: full name of the module.
         source: its text.
         modules: full names of all modules of the package.
+        data: names of its data files.
     """
     module = Module()
     package = name.partition(".")[0]
@@ -78,6 +84,7 @@ def read_module(name: str, source: bytes, modules: Collection[str]) -> Module:
         module.lazy.update(_table(statement, words, modules))
     for each, seen in found:
         module.definitions[each].uses |= _uses(name, module, seen, modules)
+        module.definitions[each].uses |= {(DATA, file) for file in seen.strings if file in data}
     return module
 
 
