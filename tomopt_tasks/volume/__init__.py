@@ -1,1 +1,16 @@
-"""The voxel grid, its layers and the families of objects in it."""
+"""Voxel grids, objects, and the layers of the notebook interface."""
+
+from tomopt_tasks.core import lazy_exports
+
+__all__ = ["SceneSettings", "World", "make_scene"]
+
+_HERE = "tomopt_tasks.volume"
+
+__getattr__ = lazy_exports(
+    _HERE,
+    {
+        "SceneSettings": f"{_HERE}.settings",
+        "World": f"{_HERE}.settings",
+        "make_scene": f"{_HERE}.scenes",
+    },
+)

@@ -1,0 +1,30 @@
+"""Cosmic muons: flux models, aimed sources, and the batch of the notebook interface."""
+
+from tomopt_tasks.core import lazy_exports
+
+__all__ = [
+    "GenerationPlane",
+    "IncidentMuons",
+    "MuonSettings",
+    "SourceSettings",
+    "crosses_box",
+    "flux_rate",
+    "generation_rate",
+    "incident_muons",
+]
+
+_HERE = "tomopt_tasks.muons"
+
+__getattr__ = lazy_exports(
+    _HERE,
+    {
+        "GenerationPlane": f"{_HERE}.settings",
+        "IncidentMuons": f"{_HERE}.source",
+        "MuonSettings": f"{_HERE}.settings",
+        "SourceSettings": f"{_HERE}.settings",
+        "crosses_box": f"{_HERE}.aim",
+        "flux_rate": f"{_HERE}.source",
+        "generation_rate": f"{_HERE}.source",
+        "incident_muons": f"{_HERE}.source",
+    },
+)

@@ -1,0 +1,152 @@
+"""Muons on their way to the passive volume, drawn from one stream per volume."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from tomopt_tasks.core import UserError
+from tomopt_tasks.muons.aim import crosses_box
+from tomopt_tasks.muons.plane import Box, Plane, resolve_plane
+from tomopt_tasks.muons.settings import MuonSettings, SourceSettings
+from tomopt_tasks.muons.spectrum import Spectrum, sample_momentum, sample_tan_zenith, tabulate
+
+DRAW = 4096
+"""Muons drawn at a time from a stream: a constant of the results, not a tuning knob."""
+
+MAX_TRIES = 1000
+"""Muons generated for each one wanted before aiming gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentMuons:
+    """Muons of several volumes in straight flight, on one horizontal plane."""
+
+    x: Float[Tensor, "vol mu"]
+    """[m]"""
+    y: Float[Tensor, "vol mu"]
+    """[m]"""
+    tan_x: Float[Tensor, "vol mu"]
+    """dx per unit of depth."""
+    tan_y: Float[Tensor, "vol mu"]
+    """dy per unit of depth."""
+    momentum: Float[Tensor, "vol mu"]
+    """[GeV]"""
+    generated: Int[Tensor, " vol"]
+    """Muons started on the generation plane to find these, the last one included."""
+
+
+def draw_muons(
+    source: SourceSettings,
+    plane: Plane,
+    u: Float[Tensor, "row ..."],
+) -> Float[Tensor, "5 ..."]:
+    """x, y, tan_x, tan_y and p from uniform numbers: zenith, azimuth, x, y and, if free, energy.
+
+    Args:
+        source: flux model, momentum and ranges.
+        plane: where the muons start.
+        u: four rows of numbers in [0, 1), five without a fixed momentum.
+    """
+    spectrum = tabulate(source)
+    tan = sample_tan_zenith(spectrum, u[0])
+    azimuth = u[1] * (2.0 * pi)
+    return torch.stack(
+        (
+            plane.low[0] + u[2] * (plane.high[0] - plane.low[0]),
+            plane.low[1] + u[3] * (plane.high[1] - plane.low[1]),
+            tan * azimuth.cos(),
+            tan * azimuth.sin(),
+            _momentum(source, spectrum, u),
+        )
+    )
+
+
+def n_uniforms(source: SourceSettings) -> int:
+    """Uniform numbers that one muon takes."""
+    return 4 if source.momentum is not None else 5
+
+
+def flux_rate(source: SourceSettings) -> float:
+    """Muons through a horizontal plane in the ranges of the source [Hz/m2]."""
+    return tabulate(source).rate
+
+
+def generation_rate(settings: MuonSettings, world: Box) -> float:
+    """Muons through the generation plane [Hz]; generated muons over this are seconds."""
+    plane = resolve_plane(settings.plane, world)
+    return flux_rate(settings.source) * plane.area
+
+
+def incident_muons(
+    settings: MuonSettings, world: Box, streams: Sequence[Generator], n_muons: int
+) -> IncidentMuons:
+    """Muons at the top of the passive volume, whose straight flights cross it (if aimed).
+
+    Volumes are independent: each takes whole draws from its own stream, so that neither the
+    number of volumes nor their order matters.
+
+    Args:
+        settings: source, plane and whether to aim.
+        world: the passive box.
+        streams: one a volume; advanced.
+        n_muons: muons wanted in each volume.
+
+    Raises:
+        UserError: too few muons cross the passive volume.
+    """
+    plane = resolve_plane(settings.plane, world)
+    drop, depth = plane.z - world.passive[1], plane.z - world.passive[0]
+    found = torch.zeros(5, len(streams) * n_muons, dtype=torch.float64)
+    count = torch.zeros(len(streams), dtype=torch.int64)
+    generated = torch.zeros(len(streams), dtype=torch.int64)
+    unfinished = torch.arange(len(streams))
+    for _ in range(MAX_TRIES * n_muons // DRAW + 16):
+        u = _uniforms([streams[i] for i in unfinished.tolist()], n_uniforms(settings.source))
+        muons = draw_muons(settings.source, plane, u)
+        hit = torch.ones(u.shape[1:], dtype=torch.bool)
+        if settings.aim:
+            hit = crosses_box(muons[0], muons[1], (muons[2], muons[3]), (drop, depth), world.size)
+        rank = count[unfinished, None] + hit.cumsum(1)
+        keep = (hit & (rank <= n_muons)).nonzero(as_tuple=True)
+        found[:, unfinished[keep[0]] * n_muons + rank[keep] - 1] = muons[:, keep[0], keep[1]]
+        generated[unfinished] += ((rank < n_muons).sum(1) + 1).clamp(max=DRAW)
+        count[unfinished] = rank[:, -1].clamp(max=n_muons)
+        unfinished = unfinished[rank[:, -1] < n_muons]
+        if len(unfinished) == 0:
+            return _at_top(found.view(5, len(streams), n_muons), drop, generated)
+    raise UserError(_too_few(int(generated.max()), int(count.min()), n_muons))
+
+
+def _at_top(
+    found: Float[Tensor, "5 vol mu"], drop: float, generated: Int[Tensor, " vol"]
+) -> IncidentMuons:
+    position = found[:2] + drop * found[2:4]
+    return IncidentMuons(position[0], position[1], found[2], found[3], found[4], generated)
+
+
+def _uniforms(streams: Sequence[Generator], n_rows: int) -> Float[Tensor, "row vol draw"]:
+    """One draw of each stream."""
+    u = torch.empty(len(streams), n_rows, DRAW, dtype=torch.float64)
+    for row, stream in zip(u, streams, strict=True):
+        torch.rand(n_rows, DRAW, generator=stream, dtype=torch.float64, out=row)
+    return u.transpose(0, 1)
+
+
+def _momentum(
+    source: SourceSettings, spectrum: Spectrum, u: Float[Tensor, "row ..."]
+) -> Float[Tensor, "..."]:
+    if source.momentum is not None:
+        return torch.full_like(u[0], source.momentum)
+    return sample_momentum(spectrum, u[0], u[4])
+
+
+def _too_few(generated: int, found: int, wanted: int) -> str:
+    return (
+        f"muons: only {found} of {wanted} muons crossed the passive volume after {generated} were "
+        "generated; choose a smaller muons.plane.margin, a lower muons.plane.z or a "
+        "muons.source.theta_range that points at the volume"
+    )

@@ -1,0 +1,68 @@
+"""Families of objects: X0 grids and targets, drawn once with a seed.
+
+A scene is a pure function of world, settings, seed, split and number of the volume, so that it can
+be stored and made again (D-28).
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tomopt_tasks.core import UserError
+from tomopt_tasks.materials import find_material
+from tomopt_tasks.volume.grid import border_index, whole_voxels
+from tomopt_tasks.volume.settings import LadleFurnaceSettings, SceneSettings, World
+
+Scene = tuple[Float[Tensor, "vol z x y"], Float[Tensor, " vol"]]
+
+
+def make_scene(world: World, scene: SceneSettings, seed: int, split: str) -> Scene:
+    """X0 grids [m] and targets of all volumes of a family.
+
+    Args:
+        world: the box of the passive volume.
+        scene: which family, with its settings.
+        seed: seed of the scenes.
+        split: name of the set of volumes; names the random streams of random families.
+
+    Raises:
+        UserError: a length is off the grid, or a part does not fit.
+    """
+    return MAKERS[scene.kind](world, scene, seed, split)
+
+
+def ladle_furnace(world: World, scene: LadleFurnaceSettings, _seed: int, _split: str) -> Scene:
+    """Steel ladles at each fill height in turn, ``per_height`` times; targets are the heights.
+
+    Floor, fill, slag and air are whole layers, so that the label is the height that is really
+    there (D-41); the outer ring of every layer is wall.
+    """
+    n_z = world.shape[0]
+    wall = scene.wall_x0 or find_material(scene.wall_material).x0
+    fill, slag = find_material(scene.fill_material).x0, find_material(scene.slag_material).x0
+    n_slag = whole_voxels(scene.slag, world.voxel, "scene.slag")
+    profiles = []
+    for i, height in enumerate(scene.heights):
+        n_full = border_index(height, world.passive[0], world.voxel, f"scene.heights[{i}]")
+        if n_full < 2 or n_full + n_slag > n_z:
+            low, high = world.passive[0] + 2 * world.voxel, world.passive[1] - n_slag * world.voxel
+            msg = (
+                f"scene.heights[{i}]: a ladle filled to {height} m does not fit; heights go from "
+                f"{low:.6g} m (one layer above the floor) to {high:.6g} m (slag below the top)"
+            )
+            raise UserError(msg)
+        n_air = n_z - n_full - n_slag
+        profiles.append([wall] + [fill] * (n_full - 1) + [slag] * n_slag + [AIR] * n_air)
+    x0 = torch.full((len(profiles), *world.shape), wall, dtype=torch.float64)
+    inside = torch.tensor(profiles, dtype=torch.float64)[:, :, None, None]
+    x0[:, :, 1:-1, 1:-1] = inside
+    target = torch.tensor(scene.heights, dtype=torch.float64)
+    return x0.repeat(scene.per_height, 1, 1, 1), target.repeat(scene.per_height)
+
+
+AIR = find_material("air").x0
+
+MAKERS: dict[str, Callable[..., Scene]] = {"ladle_furnace": ladle_furnace}
+"""Maker of each kind of scene settings."""
