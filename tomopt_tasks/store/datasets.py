@@ -1,0 +1,269 @@
+"""Datasets: a plain Zarr v3 tree under a private prefix, named by a sealed manifest.
+
+The manifest is the only commit point: it lists every object of the tree with size and sha256, and
+the digest of the content (arrays and attributes, not compressed). Readers resolve manifests only.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tomopt_tasks.core import UserError
+from tomopt_tasks.store import chunks
+from tomopt_tasks.store.arrays import ArraySpec, attributes_of, check_arrays, plain
+from tomopt_tasks.store.backend import Backend
+from tomopt_tasks.store.errors import Damage, DamagedObject
+from tomopt_tasks.store.formats import canonical, check_header, digest, header, jsonable, unseal
+from tomopt_tasks.store.refs import Ref, base_path
+from tomopt_tasks.store.verify import Entry, Verifier
+from tomopt_tasks.store.zarr3 import (
+    ArrayMeta,
+    array_json,
+    chunk_name,
+    group_json,
+    parse_array,
+    parse_group,
+)
+
+ATTEMPT = re.compile(r"[0-9a-f]{32}")
+OBJECT = re.compile(r"zarr\.json|[A-Za-z][A-Za-z0-9_]{0,63}/(zarr\.json|c(\.[0-9]{1,10})*)")
+MAX_OBJECTS = 5_000_000
+
+OnDamage = Callable[[Damage], DamagedObject]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Arrays and attributes ready to be written, with their digest."""
+
+    kind: str
+    key: str
+    arrays: dict[str, tuple[ArrayMeta, np.ndarray]]
+    attrs: dict[str, Any]
+    metrics: dict[str, Any]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a manifest says, checked."""
+
+    ref: Ref
+    prefix: str
+    objects: dict[str, Entry]
+
+
+def prepare(
+    name: tuple[str, str],
+    arrays: Mapping[str, ArraySpec],
+    attrs: Mapping[str, object],
+    metrics: dict[str, Any],
+) -> Content:
+    """Check the arrays, choose chunks and take the digest of the content."""
+    check_arrays(arrays)
+    if "store" in attrs:
+        msg = "dataset attribute 'store' is reserved; use another name"
+        raise UserError(msg)
+    planned: dict[str, tuple[ArrayMeta, np.ndarray]] = {}
+    listed: dict[str, object] = {}
+    for array, spec in sorted(arrays.items()):
+        data = plain(spec, array)
+        shape = chunks.chunk_shape(data.shape, spec.dims, data.itemsize)
+        described = attributes_of(spec, array)
+        meta = ArrayMeta(
+            data.dtype.name, data.shape, shape, spec.dims, compressed=True, attributes=described
+        )
+        planned[array] = (meta, data)
+        bits = digest(data.reshape(-1).view(np.uint8).data)
+        listed[array] = [meta.dtype, meta.shape, meta.dims, described, bits]
+    clean = {key: jsonable(value, f"attrs.{key}") for key, value in attrs.items()}
+    total = digest(canonical({"arrays": listed, "attrs": clean, "metrics": metrics}))
+    return Content(*name, planned, clean, metrics, total)
+
+
+def write(backend: Backend, prefix: str, content: Content) -> dict[str, Entry]:
+    """Write the tree below a private prefix; the objects with sizes and digests."""
+    objects: dict[str, Entry] = {}
+
+    def put(name: str, data: bytes) -> None:
+        backend.write(f"{prefix}/{name}", data)
+        objects[name] = (len(data), digest(data))
+
+    about = header("dataset", kind=content.kind, key=content.key)
+    put("zarr.json", group_json({**content.attrs, "store": about}))
+    zstd = _zstd()
+    for name, (meta, data) in content.arrays.items():
+        put(f"{name}/zarr.json", array_json(meta))
+        for index in chunks.indices(meta):
+            put(f"{name}/{chunk_name(index)}", bytes(zstd.encode(chunks.cut(data, meta, index))))
+    backend.flush(prefix)
+    return objects
+
+
+def manifest_body(content: Content, attempt: str, objects: Mapping[str, Entry]) -> dict[str, Any]:
+    """Body of the manifest that commits what `write` wrote."""
+    return {
+        "kind": content.kind,
+        "key": content.key,
+        "attempt": attempt,
+        "content": content.sha256,
+        "metrics": content.metrics,
+        "objects": objects,
+    }
+
+
+def read_manifest(raw: bytes, kind: str, key: str) -> Manifest:
+    """A checked manifest.
+
+    Raises:
+        Damage: any bit differs, it belongs to another key, or it names paths outside its prefix.
+        NewerFormat: intact, but of a newer major version.
+    """
+    body = unseal(raw, "manifest", f"{kind} {key[:12]}")
+    if (body.get("kind"), body.get("key")) != (kind, key):
+        msg = f"it is {body.get('kind')} {str(body.get('key'))[:12]}, put under another name"
+        raise Damage(msg)
+    attempt, listed = body.get("attempt"), body.get("objects")
+    if not isinstance(attempt, str) or not ATTEMPT.fullmatch(attempt):
+        msg = f"its attempt {attempt!r} is not a plain name"
+        raise Damage(msg)
+    if not isinstance(listed, dict) or len(listed) > MAX_OBJECTS:
+        msg = "it lists no objects, or too many"
+        raise Damage(msg)
+    objects = {name: _entry(name, entry) for name, entry in listed.items()}
+    try:
+        ref = Ref(
+            kind=kind,
+            key=key,
+            sha256=body["content"],
+            nbytes=sum(size for size, _ in objects.values()),
+            metrics=body["metrics"],
+        )
+    except (KeyError, ValueError) as error:
+        msg = "its content digest or its metrics are malformed"
+        raise Damage(msg) from error
+    return Manifest(ref, f"{base_path(kind, key)}/{attempt}", objects)
+
+
+def _entry(name: str, entry: object) -> Entry:
+    match entry:
+        case [int(size), str(sha256)] if OBJECT.fullmatch(name) and 0 <= size < 2**40:
+            return size, sha256
+    msg = f"it lists an object {name!r} that a store never writes"
+    raise Damage(msg)
+
+
+class Dataset:
+    """A committed dataset, read lazily; each chunk is verified when it is first read.
+
+    `url` is where xarray opens the same data: ``xarray.open_zarr(url, consolidated=False)``.
+    """
+
+    def __init__(
+        self, url: str, verifier: Verifier, manifest: Manifest, on_damage: OnDamage
+    ) -> None:
+        """Read and check the metadata of all arrays.
+
+        Args:
+            url: of the store.
+            verifier: reads objects and checks their digests.
+            manifest: what was committed.
+            on_damage: called where a chunk turns out to be damaged; gives the error to raise.
+
+        Raises:
+            Damage: metadata missing, altered, or beyond what a store writes.
+        """
+        self.ref = manifest.ref
+        self.url = f"{url}/{manifest.prefix}"
+        self._manifest = manifest
+        self._verifier = verifier
+        self._on_damage = on_damage
+        self.attrs = self._root()
+        self._metas = {name: self._meta(name) for name in self._array_names()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays, sorted."""
+        return tuple(self._metas)
+
+    def info(self, name: str) -> ArrayMeta:
+        """Dtype, shape, dims and attributes of an array."""
+        if name not in self._metas:
+            msg = f"{self.ref.kind} has no array {name!r}; it has {', '.join(self._metas)}"
+            raise UserError(msg)
+        return self._metas[name]
+
+    def array(self, name: str) -> np.ndarray:
+        """A whole array, newly allocated."""
+        return self.rows(name, slice(None))
+
+    def rows(self, name: str, rows: slice) -> np.ndarray:
+        """Part of an array along its axis 'volume', else its first; all axes are kept.
+
+        Raises:
+            DamagedObject: a chunk is not what was committed.
+        """
+        meta = self.info(name)
+        if not meta.shape:
+            return self._chunk(name, meta, ())
+        axis = chunks.row_axis(meta.dims)
+        start, stop, step = rows.indices(meta.shape[axis])
+        if step < 1:
+            msg = f"rows of {name!r} with step {step}; use a positive step"
+            raise UserError(msg)
+        stop = max(start, stop)
+        shape = (*meta.shape[:axis], stop - start, *meta.shape[axis + 1 :])
+        out = np.empty(shape, dtype=np.dtype(meta.dtype).newbyteorder("<"))
+        for index in chunks.touched(meta, axis, start, stop):
+            chunks.paste(out, self._chunk(name, meta, index), index, axis, start)
+        return out if step == 1 else out[(slice(None),) * axis + (slice(None, None, step),)]
+
+    def _object(self, name: str) -> bytes:
+        entry = self._manifest.objects.get(name)
+        if entry is None:
+            msg = f"its manifest lists no {name}"
+            raise Damage(msg)
+        return self._verifier.read(f"{self._manifest.prefix}/{name}", entry)
+
+    def _root(self) -> dict[str, Any]:
+        attributes = parse_group(self._object("zarr.json"))
+        found = attributes.pop("store", None)
+        check_header(found, "dataset", f"{self.ref.kind} {self.ref.key[:12]}")
+        return attributes
+
+    def _array_names(self) -> list[str]:
+        return sorted({name.partition("/")[0] for name in self._manifest.objects if "/" in name})
+
+    def _meta(self, name: str) -> ArrayMeta:
+        meta = parse_array(self._object(f"{name}/zarr.json"), name)
+        listed = sum(1 for other in self._manifest.objects if other.startswith(f"{name}/")) - 1
+        if math.prod(meta.grid) != listed or not meta.compressed:
+            msg = f"array {name!r} claims {math.prod(meta.grid)} chunks, its manifest {listed}"
+            raise Damage(msg)
+        return meta
+
+    def _chunk(self, name: str, meta: ArrayMeta, index: chunks.Index) -> np.ndarray:
+        try:
+            return self._decoded(name, meta, index)
+        except Damage as damage:
+            raise self._on_damage(damage) from damage
+
+    def _decoded(self, name: str, meta: ArrayMeta, index: chunks.Index) -> np.ndarray:
+        raw = self._object(f"{name}/{chunk_name(index)}")
+        out = np.empty(meta.chunks, dtype=np.dtype(meta.dtype).newbyteorder("<"))
+        try:
+            _zstd().decode(raw, out.reshape(-1).view(np.uint8))
+        except (RuntimeError, ValueError) as error:
+            msg = f"chunk {index} of {name!r} is not what its metadata says ({error})"
+            raise Damage(msg) from error
+        return out
+
+
+def _zstd() -> Any:  # noqa: ANN401
+    from numcodecs.zstd import Zstd  # noqa: PLC0415  (0.2 s)
+
+    return Zstd(level=3, checksum=True)

@@ -1,0 +1,56 @@
+"""Runs: append-only entries ``runs/<id>/<seq>.json``, each published once and never changed."""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tomopt_tasks.store.backend import Backend
+from tomopt_tasks.store.errors import Damage
+from tomopt_tasks.store.formats import jsonable, seal, unseal
+from tomopt_tasks.store.refs import check_run
+
+RUNS = "runs"
+ENTRY = re.compile(r"([0-9]{8})\.json")
+
+log = logging.getLogger(__name__)
+
+
+def append(backend: Backend, run_id: str, entry: Mapping[str, object]) -> int:
+    """Publish an entry after the last one; its sequence number."""
+    check_run(run_id)
+    body = {str(name): jsonable(value, str(name)) for name, value in entry.items()}
+    data = seal("run", body)
+    taken = _numbers(backend, run_id)
+    number = taken[-1] + 1 if taken else 0
+    while not backend.put_if_absent(_path(run_id, number), data):
+        number += 1
+    return number
+
+
+def read(backend: Backend, run_id: str) -> list[dict[str, Any]]:
+    """All entries in order; a damaged one is left out with a warning."""
+    check_run(run_id)
+    entries = []
+    for number in _numbers(backend, run_id):
+        path = _path(run_id, number)
+        blob = backend.get(path)
+        try:
+            entries.append(unseal(blob.data if blob else b"", "run", f"run {run_id}"))
+        except Damage as damage:
+            log.warning("%s: entry %s is left out: %s", run_id, path, damage)
+    return entries
+
+
+def run_ids(backend: Backend) -> list[str]:
+    """Sorted ids of all runs."""
+    return backend.children(RUNS)
+
+
+def _path(run_id: str, number: int) -> str:
+    return f"{RUNS}/{run_id}/{number:08d}.json"
+
+
+def _numbers(backend: Backend, run_id: str) -> list[int]:
+    found = (ENTRY.fullmatch(name) for name in backend.children(f"{RUNS}/{run_id}"))
+    return sorted(int(match[1]) for match in found if match)

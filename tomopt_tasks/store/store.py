@@ -1,0 +1,265 @@
+"""The store: put, get and find objects by kind and key; append to runs."""
+
+import logging
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tomopt_tasks.store import datasets, records, runs
+from tomopt_tasks.store.arrays import ArraySpec
+from tomopt_tasks.store.backend import DAMAGED, Backend, Stat
+from tomopt_tasks.store.datasets import Dataset, Manifest
+from tomopt_tasks.store.errors import Damage, DamagedObject, KeyCollision, StoreUnavailable
+from tomopt_tasks.store.formats import jsonable, seal
+from tomopt_tasks.store.refs import Ref, base_path, check_name, manifest_path, record_path
+from tomopt_tasks.store.verify import Verifier
+
+COMMITTED = re.compile(r"([0-9a-f]{64})(\.zarr\.zip|\.json)")
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """Immutable objects under ``<kind>/<key[:2]>/<key>``; made by `open_store`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.url = backend.url
+        self._verifier = Verifier(backend)
+        self._records: dict[str, tuple[Stat, Ref]] = {}
+
+    # ------------------------------------------------------------------ records
+
+    def put_record(
+        self,
+        kind: str,
+        key: str,
+        tree: object,
+        metrics: Mapping[str, object] | None = None,
+        views: Mapping[str, ArraySpec] | None = None,
+    ) -> Ref:
+        """Commit a tree of state (see `codec`) under a key.
+
+        Args:
+            kind: what it is, a lower-case word.
+            key: 64 lower-case hex digits.
+            tree: dicts, lists, tuples, numbers, strings, None and torch tensors.
+            metrics: small JSON values that come back with the ref; NaN and infinity become None.
+            views: arrays for people with xarray; not read back.
+
+        Raises:
+            KeyCollision: the key holds other bytes.
+            UserError: the tree holds something else, or the store cannot be written.
+        """
+        check_name(kind, key)
+        ref, data = records.build((kind, key), tree, _metrics(metrics), views or {})
+        path = record_path(kind, key)
+        self._publish(path, data, ref, lambda: self._find_record(kind, key))
+        return ref
+
+    def get_record(self, ref: Ref) -> Any:  # noqa: ANN401
+        """The tree of a record, bit by bit as it was put; tensors on the CPU.
+
+        Raises:
+            DamagedObject: it is lost or altered; it was set aside, so that it can be made again.
+        """
+        path = record_path(ref.kind, ref.key)
+        blob = self.backend.get(path)
+        if blob is None:
+            raise _lost(ref)
+        try:
+            found = records.peek(blob.data, ref.kind, ref.key)
+            tree = records.unpack(blob.data) if found.sha256 == ref.sha256 else None
+        except Damage as damage:
+            raise self._set_aside(path, blob.stat, damage) from damage
+        _check_same(ref, found)
+        return tree
+
+    # ----------------------------------------------------------------- datasets
+
+    def put_dataset(
+        self,
+        kind: str,
+        key: str,
+        arrays: Mapping[str, ArraySpec],
+        attrs: Mapping[str, object] | None = None,
+        metrics: Mapping[str, object] | None = None,
+    ) -> Ref:
+        """Commit named arrays under a key, as a Zarr v3 tree that xarray opens.
+
+        Raises:
+            KeyCollision: the key holds other content.
+            UserError: arrays that xarray would not open, or the store cannot be written.
+        """
+        check_name(kind, key)
+        content = datasets.prepare((kind, key), arrays, attrs or {}, _metrics(metrics))
+        found = self._find_dataset(kind, key)
+        if found is not None:
+            if found.sha256 != content.sha256:
+                raise KeyCollision(kind, key, found.sha256, content.sha256)
+            return found
+        attempt = uuid.uuid4().hex
+        prefix = f"{base_path(kind, key)}/{attempt}"
+        path = manifest_path(kind, key)
+        try:
+            objects = datasets.write(self.backend, prefix, content)
+            data = seal("manifest", datasets.manifest_body(content, attempt, objects))
+            ref = datasets.read_manifest(data, kind, key).ref
+            won = self._publish(path, data, ref, lambda: self._find_dataset(kind, key))
+        except BaseException:
+            self._discard(prefix)
+            raise
+        if won is not ref:
+            self._discard(prefix)
+        return won
+
+    def open_dataset(self, ref: Ref) -> Dataset:
+        """A dataset for reading.
+
+        Raises:
+            DamagedObject: it is lost or altered; it was set aside, so that it can be made again.
+        """
+        path = manifest_path(ref.kind, ref.key)
+        blob = self.backend.get(path)
+        if blob is None:
+            raise _lost(ref)
+        try:
+            manifest = datasets.read_manifest(blob.data, ref.kind, ref.key)
+            opened = self._open(manifest, blob.stat)
+        except Damage as damage:
+            raise self._set_aside(path, blob.stat, damage) from damage
+        _check_same(ref, manifest.ref)
+        return opened
+
+    # --------------------------------------------------------------------- find
+
+    def find(self, kind: str, key: str) -> Ref | None:
+        """The ref of a committed object whose every byte was verified, or None.
+
+        A damaged object is set aside into ``.damaged/`` with a warning, so that the stage that
+        made it can run again. What was verified once is trusted until its stamp changes.
+
+        Raises:
+            NewerFormat: it is intact but of a newer major version.
+        """
+        check_name(kind, key)
+        return self._find_record(kind, key) or self._find_dataset(kind, key)
+
+    def keys(self, kind: str) -> list[str]:
+        """Sorted keys with a committed object of this kind (not verified)."""
+        check_name(kind, "0" * 64)
+        names = (n for part in self.backend.children(kind) for n in self._names(kind, part))
+        return sorted({match[1] for name in names if (match := COMMITTED.fullmatch(name))})
+
+    # --------------------------------------------------------------------- runs
+
+    def append_run(self, run_id: str, entry: Mapping[str, object]) -> int:
+        """Append one JSON entry to a run; its sequence number."""
+        return runs.append(self.backend, run_id, entry)
+
+    def read_run(self, run_id: str) -> list[dict[str, Any]]:
+        """The entries of a run in order; empty if there is no such run."""
+        return runs.read(self.backend, run_id)
+
+    def runs(self) -> list[str]:
+        """Sorted ids of all runs."""
+        return runs.run_ids(self.backend)
+
+    # ------------------------------------------------------------------ private
+
+    def _names(self, kind: str, part: str) -> list[str]:
+        return self.backend.children(f"{kind}/{part}") if len(part) == 2 else []
+
+    def _find_record(self, kind: str, key: str) -> Ref | None:
+        path = record_path(kind, key)
+        known = self._records.get(path)
+        if known is not None and self.backend.stat(path) == known[0]:
+            return known[1]
+        blob = self.backend.get(path)
+        if blob is None:
+            return None
+        try:
+            ref = records.peek(blob.data, kind, key)
+        except Damage as damage:
+            self._set_aside(path, blob.stat, damage)
+            return None
+        self._records[path] = (blob.stat, ref)
+        return ref
+
+    def _find_dataset(self, kind: str, key: str) -> Ref | None:
+        path = manifest_path(kind, key)
+        blob = self.backend.get(path)
+        if blob is None:
+            return None
+        try:
+            manifest = datasets.read_manifest(blob.data, kind, key)
+            self._check_objects(manifest)
+            self._open(manifest, blob.stat)
+        except Damage as damage:
+            self._set_aside(path, blob.stat, damage)
+            return None
+        return manifest.ref
+
+    def _open(self, manifest: Manifest, stat: Stat) -> Dataset:
+        path = manifest_path(manifest.ref.kind, manifest.ref.key)
+        return Dataset(
+            self.url, self._verifier, manifest, lambda damage: self._set_aside(path, stat, damage)
+        )
+
+    def _check_objects(self, manifest: Manifest) -> None:
+        stats = self.backend.listing(manifest.prefix)
+        for name, entry in manifest.objects.items():
+            path = f"{manifest.prefix}/{name}"
+            self._verifier.check(path, entry, stats.get(path))
+
+    def _publish(self, path: str, data: bytes, ref: Ref, find: Callable[[], Ref | None]) -> Ref:
+        """Commit ``data``; where the path is taken, accept equal content and refuse other."""
+        for _ in range(3):
+            if self.backend.put_if_absent(path, data):
+                return ref
+            found = find()  # sets a damaged object aside, so that the next round can publish
+            if found is not None:
+                if found.sha256 != ref.sha256:
+                    raise KeyCollision(ref.kind, ref.key, found.sha256, ref.sha256)
+                return found
+        msg = f"{self.url}/{path} is damaged and cannot be replaced; delete it and run again"
+        raise StoreUnavailable(msg)
+
+    def _discard(self, prefix: str) -> None:
+        """Remove an attempt that nobody will name; what cannot be removed is left to gc."""
+        try:
+            self.backend.delete_prefix(prefix)
+        except StoreUnavailable as error:
+            log.warning("left an unfinished attempt behind (gc will remove it): %s", error)
+
+    def _set_aside(self, path: str, stat: Stat, damage: Damage) -> DamagedObject:
+        name = path.rpartition("/")[2]
+        target = f"{DAMAGED}/{path.partition('/')[0]}/{uuid.uuid4().hex[:8]}-{name}"
+        said = f"{self.url}/{path} is damaged: {damage}"
+        try:
+            if self.backend.stat(path) == stat:
+                self.backend.move(path, target)
+            said += f"; it was set aside as {target}, run again to make it anew"
+        except StoreUnavailable as error:
+            said += f"; it could not be set aside ({error})"
+        log.warning("%s", said)
+        return DamagedObject(said)
+
+
+def _metrics(metrics: Mapping[str, object] | None) -> dict[str, Any]:
+    return {name: jsonable(value, f"metrics.{name}") for name, value in (metrics or {}).items()}
+
+
+def _lost(ref: Ref) -> DamagedObject:
+    msg = f"{ref.kind} {ref.key[:12]} is not in the store; run again to make it anew"
+    return DamagedObject(msg)
+
+
+def _check_same(ref: Ref, found: Ref) -> None:
+    if ref.sha256 != found.sha256:
+        msg = (
+            f"{ref.kind} {ref.key[:12]} in the store has content {found.sha256[:12]}, the ref "
+            f"says {ref.sha256[:12]}; it was made again since: find it again by its key"
+        )
+        raise DamagedObject(msg)

@@ -1,0 +1,45 @@
+"""Bytes are believed once their digest was checked; the check is remembered until they change."""
+
+from tomopt_tasks.store.backend import Backend, Stat
+from tomopt_tasks.store.errors import Damage
+from tomopt_tasks.store.formats import digest
+
+Entry = tuple[int, str]
+"""Size [bytes] and sha256 of a stored object, as a manifest lists it."""
+
+
+class Verifier:
+    """Remembers, within one process, which stored objects had the right digest."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._known: dict[str, tuple[Stat, str]] = {}
+
+    def read(self, path: str, entry: Entry) -> bytes:
+        """The object's bytes, checked.
+
+        Raises:
+            Damage: missing, or of another size or digest.
+        """
+        size, sha256 = entry
+        blob = self._backend.get(path)
+        if blob is None:
+            msg = f"{path} is missing"
+            raise Damage(msg)
+        if blob.stat.size != size or len(blob.data) != size:
+            msg = f"{path} has {len(blob.data)} bytes instead of {size}"
+            raise Damage(msg)
+        if self._known.get(path) != (blob.stat, sha256):
+            if digest(blob.data) != sha256:
+                msg = f"the digest of {path} does not match its bytes"
+                raise Damage(msg)
+            self._known[path] = (blob.stat, sha256)
+        return blob.data
+
+    def check(self, path: str, entry: Entry, stat: Stat | None) -> None:
+        """Like `read`, but reads only what has changed since it was last believed."""
+        if stat is None:
+            msg = f"{path} is missing"
+            raise Damage(msg)
+        if self._known.get(path) != (stat, entry[1]) or stat.size != entry[0]:
+            self.read(path, entry)
