@@ -28,8 +28,8 @@ SEPARABLE = frozenset({"shukla2016"})
 
 _KNOTS = 4096
 _ROWS = 128
-_ENERGIES = 4097
-_ANGLES = 2049
+_ENERGIES = 2049
+_ANGLES = 513
 _SHIFT = 3.87
 """Energies are interpolated as (E + shift)^-2, since integral spectra fall about so [GeV]."""
 

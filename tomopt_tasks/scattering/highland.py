@@ -27,15 +27,16 @@ def beta_squared(momentum: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
 
 
 def highland_angle(
-    momentum: Float[Tensor, "*n"], thickness: Float[Tensor, "*n"]
+    momentum: Float[Tensor, "*n"], thickness: Float[Tensor, "*n"], *, beta: bool = True
 ) -> Float[Tensor, "*n"]:
     """RMS of the projected scattering angle behind a slab [rad].
 
     Args:
         momentum: [GeV]; > 0.
         thickness: path over radiation length; >= 0. Zero gives zero.
+        beta: False takes beta = 1, as TomOpt does (compat).
     """
-    rule = power_rule(momentum)
+    rule = power_rule(momentum, beta=beta)
     return rule.scale * path_power(thickness, rule.offset).sqrt()
 
 

@@ -1,0 +1,175 @@
+"""Muon banks: bits that do not depend on chunks, straight flights, exact walks through voxels."""
+
+import pytest
+import torch
+
+from tests.stats import assert_rms, assert_same_mean
+from tomopt_tasks.core import UserError
+from tomopt_tasks.muons.settings import MuonSettings
+from tomopt_tasks.rng import stream
+from tomopt_tasks.scattering.highland import highland_angle, path_power, power_rule
+from tomopt_tasks.scattering.settings import HighlandSettings, NoScatterSettings
+from tomopt_tasks.transport import bank
+from tomopt_tasks.transport.bank import transport
+from tomopt_tasks.volume.crossing import Layer, cell_edges, cross_layer, pad_density
+from tomopt_tasks.volume.scenes import make_scene
+from tomopt_tasks.volume.settings import LadleFurnaceSettings, World
+
+WORLD = World(size=(0.6, 0.4), passive=(0.25, 0.65), voxel=0.1, height=0.9)
+
+
+def grid(n_volumes, x0=0.02):
+    return torch.full((n_volumes, *WORLD.shape), x0, dtype=torch.float64)
+
+
+def random_walks(n):
+    """Random layers of three volumes and random flights, also from outside the grid."""
+    rng = stream(21)
+    density = 10.0 ** (4 * torch.rand(3, 1, 6, 4, generator=rng, dtype=torch.float64) - 2)
+    at = torch.rand(2, n, generator=rng, dtype=torch.float64) * 10 - 2
+    tan = torch.randn(2, n, generator=rng, dtype=torch.float64) * 1.5
+    volume = torch.randint(3, (n,), generator=rng)
+    layer = Layer(pad_density(density)[0], (cell_edges(6, at), cell_edges(4, at)), volume * 48)
+    return density[:, 0], volume, layer, at, tan
+
+
+@pytest.mark.parametrize("sizes", [(40, 1), (4096, 3)])
+def test_results_do_not_depend_on_the_chunking(monkeypatch, sizes):
+    per_volume = 5000 if sizes[0] == 4096 else 300
+    muons = MuonSettings(per_volume=per_volume)
+    expected = transport(grid(4), WORLD, muons, HighlandSettings(), 7, "train")
+    monkeypatch.setattr(bank, "CHUNK", sizes[0] * sizes[1])
+    found = transport(grid(4), WORLD, muons, HighlandSettings(), 7, "train")
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
+def test_volumes_splits_replicas_and_seeds_have_streams_of_their_own():
+    muons = MuonSettings(per_volume=50)
+    args = (WORLD, muons, HighlandSettings())
+    first, _ = transport(grid(2), *args, 7, "train", 0)
+    assert torch.equal(first, transport(grid(2), *args, 7, "train", 0)[0])
+    others = [
+        transport(grid(2), *args, *names)[0]
+        for names in ((8, "train", 0), (7, "test", 0), (7, "train", 1))
+    ]
+    assert not torch.equal(first[0], first[1])
+    for other in others:
+        assert not torch.isin(other[..., 0], first[..., 0]).any()
+
+
+def test_the_scene_does_not_change_the_muons_above():
+    muons = MuonSettings(per_volume=200)
+    lead, _ = transport(grid(1, 0.0056), WORLD, muons, HighlandSettings(), 7, "train")
+    air, _ = transport(grid(1, 304.0), WORLD, muons, HighlandSettings(), 7, "train")
+    assert torch.equal(lead[..., :4], air[..., :4])
+    assert torch.equal(lead[..., 8], air[..., 8])
+
+
+def test_without_scattering_muons_fly_straight():
+    state, _ = transport(grid(2), WORLD, MuonSettings(), NoScatterSettings(), 7, "train")
+    x_in, y_in, tan_x, tan_y, x_out, y_out, out_x, out_y, p = state.unbind(-1)
+    torch.testing.assert_close(x_out, x_in + 0.4 * tan_x, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(y_out, y_in + 0.4 * tan_y, rtol=1e-12, atol=1e-12)
+    assert torch.equal(out_x, tan_x)
+    assert torch.equal(out_y, tan_y)
+    assert (p == 5.0).all()
+
+
+def test_d23_a_volume_of_vacuum_lets_muons_fly_straight():
+    vacuum = grid(1, torch.inf)
+    muons = MuonSettings(per_volume=300)
+    found, _ = transport(vacuum, WORLD, muons, HighlandSettings(), 7, "train")
+    straight, _ = transport(vacuum, WORLD, muons, NoScatterSettings(), 7, "train")
+    torch.testing.assert_close(found, straight, rtol=1e-12, atol=1e-12)
+
+
+def test_every_aimed_muon_is_inside_the_volume_somewhere():
+    state, generated = transport(grid(3), WORLD, MuonSettings(), NoScatterSettings(), 7, "train")
+    depth = torch.linspace(0, 0.4, 400, dtype=torch.float64)[:, None, None]
+    x = state[..., 0] + depth * state[..., 2]
+    y = state[..., 1] + depth * state[..., 3]
+    inside = ((x >= 0) & (x < 0.6) & (y >= 0) & (y < 0.4)).any(0)
+    assert inside.double().mean() > 0.995  # the rest clips an edge between two of these points
+    assert (generated > 1000).all()
+
+
+def test_muons_are_deflected_by_the_matter_that_they_cross():
+    world = World(size=(4.0, 4.0), passive=(0.0, 0.4), voxel=0.1, height=0.4)
+    x0 = torch.full((1, *world.shape), 0.1, dtype=torch.float64)
+    muons = MuonSettings(per_volume=30_000)
+    state, _ = transport(x0, world, muons, HighlandSettings(), 7, "train")
+    x_in, y_in, tan_x, tan_y, x_out, y_out, out_x, out_y, p = state[0].unbind(-1)
+    inner = ((x_in - 2).abs() < 1) & ((y_in - 2).abs() < 1)
+    inner &= ((x_out - 2).abs() < 1.9) & ((y_out - 2).abs() < 1.9)
+    secant = (1 + tan_x**2 + tan_y**2).sqrt()
+    cosine = (1 + tan_x * out_x + tan_y * out_y) / (secant * (1 + out_x**2 + out_y**2).sqrt())
+    space = cosine.clamp(max=1).acos()[inner]
+    expected = highland_angle(p, 0.4 * secant / 0.1)[inner]
+    # two planes; paths change by the scattering itself by far less than the tolerance
+    assert_rms(space / expected / 2**0.5, 1.0)
+
+
+def test_walks_cross_every_voxel_on_the_line_and_nothing_else():
+    """Depth in radiation lengths against a sum over 20 001 points of each flight."""
+    density, volume, layer, at, tan = random_walks(500)
+    zero = torch.zeros(500, dtype=torch.float64)
+    rule = power_rule(zero + 5.0)
+    _, (depth, power) = cross_layer(layer, tuple(at), tuple(tan), (zero, zero), rule)
+    steps = (torch.arange(20_001, dtype=torch.float64) + 0.5)[:, None] / 20_001
+    x, y = at[0] + steps * tan[0], at[1] + steps * tan[1]
+    inside = (x >= 0) & (x < 6) & (y >= 0) & (y < 4)
+    cells = density[volume, x.clamp(0, 5.9).long(), y.clamp(0, 3.9).long()]
+    secant = (1 + tan[0] ** 2 + tan[1] ** 2).sqrt()
+    expected = (cells * inside).mean(0) * secant
+    torch.testing.assert_close(depth, expected, rtol=1e-3, atol=2e-2)
+    torch.testing.assert_close(power, path_power(depth, rule.offset), rtol=1e-12, atol=1e-15)
+
+
+def test_walks_do_not_depend_on_which_flights_are_together():
+    _, _, layer, at, tan = random_walks(300)
+    zero = torch.zeros(300, dtype=torch.float64)
+    rule = power_rule(zero + 5.0)
+    together = cross_layer(layer, tuple(at), tuple(tan), (zero, zero), rule)
+    part = slice(100, 117)
+    some_layer = layer._replace(first_cell=layer.first_cell[part])
+    alone = cross_layer(
+        some_layer,
+        tuple(at[:, part]),
+        tuple(tan[:, part]),
+        (zero[part], zero[part]),
+        power_rule(zero[part] + 5.0),
+    )
+    for whole, some in zip((*together[0], *together[1]), (*alone[0], *alone[1]), strict=True):
+        assert torch.equal(whole[part], some)
+
+
+def test_d59_muons_on_voxel_borders_are_not_lost():
+    """D-59: a coordinate just below the far face must not leave the grid."""
+    density = torch.ones(1, 1, 5, 5, dtype=torch.float64)
+    edges = cell_edges(5, density)
+    at = torch.tensor([0.0, 1.0, 2.0, 5.0, 5.0 - 1e-15, 3.0, 0.0], dtype=torch.float64)
+    tan = torch.tensor([0.0, 1.0, -1.0, -1.0, 0.0, -0.0, -1.0], dtype=torch.float64)
+    layer = Layer(pad_density(density)[0], (edges, edges), torch.zeros(7, dtype=torch.long))
+    zero = torch.zeros_like(at)
+    middle = zero + 2.5
+    _, (depth, _) = cross_layer(
+        layer, (at, middle), (tan, zero), (zero, zero), power_rule(zero + 5.0)
+    )
+    secant = (1 + tan**2).sqrt()
+    inside = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(depth, secant * inside, rtol=1e-12, atol=0)
+
+
+def test_full_ladles_scatter_more_than_empty_ones():
+    world, scene = World(), LadleFurnaceSettings(heights=(0.6, 1.3), per_height=2)
+    x0, _ = make_scene(world, scene, 1, "train")
+    state, _ = transport(x0, world, MuonSettings(per_volume=3000), HighlandSettings(), 1, "train")
+    kick = ((state[..., 6:8] - state[..., 2:4]) ** 2).sum(-1)
+    assert kick[[1, 3]].mean() > 1.3 * kick[[0, 2]].mean()
+    assert_same_mean(kick[0], kick[2])
+
+
+def test_a_grid_of_another_world_is_refused():
+    with pytest.raises(UserError, match=r"x0: got \(3, 3, 3\) voxels"):
+        transport(torch.ones(1, 3, 3, 3), WORLD, MuonSettings(), HighlandSettings(), 1, "train")
