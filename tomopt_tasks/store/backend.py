@@ -29,8 +29,11 @@ class Backend(Protocol):
 
     url: str
 
-    def get(self, path: str) -> Blob | None:
-        """The whole object, or None if there is none."""
+    def get(self, path: str, limit: int) -> Blob | None:
+        """The whole object, or None if there is none.
+
+        Of an object larger than ``limit`` bytes no data come back, only its stat.
+        """
 
     def stat(self, path: str) -> Stat | None:
         """Size and stamp, or None if there is no such object."""
@@ -39,7 +42,7 @@ class Backend(Protocol):
         """All objects below ``prefix``, by path."""
 
     def children(self, prefix: str) -> list[str]:
-        """Sorted names directly below ``prefix``."""
+        """Sorted names directly below ``prefix``; "" is the root."""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Publish whole and durable; False, and nothing done, if the path is taken."""

@@ -28,10 +28,13 @@ from tomopt_tasks.store.zarr3 import (
     parse_array,
     parse_group,
 )
+from tomopt_tasks.store.zstd import compress, decompress_into
 
 ATTEMPT = re.compile(r"[0-9a-f]{32}")
 OBJECT = re.compile(r"zarr\.json|[A-Za-z][A-Za-z0-9_]{0,63}/(zarr\.json|c(\.[0-9]{1,10})*)")
 MAX_OBJECTS = 5_000_000
+MAX_MANIFEST_BYTES = 2**30
+MAX_OBJECT_BYTES = 2**31
 
 OnDamage = Callable[[Damage], DamagedObject]
 
@@ -95,11 +98,10 @@ def write(backend: Backend, prefix: str, content: Content) -> dict[str, Entry]:
 
     about = header("dataset", kind=content.kind, key=content.key)
     put("zarr.json", group_json({**content.attrs, "store": about}))
-    zstd = _zstd()
     for name, (meta, data) in content.arrays.items():
         put(f"{name}/zarr.json", array_json(meta))
         for index in chunks.indices(meta):
-            put(f"{name}/{chunk_name(index)}", bytes(zstd.encode(chunks.cut(data, meta, index))))
+            put(f"{name}/{chunk_name(index)}", compress(chunks.cut(data, meta, index)))
     backend.flush(prefix)
     return objects
 
@@ -151,7 +153,7 @@ def read_manifest(raw: bytes, kind: str, key: str) -> Manifest:
 
 def _entry(name: str, entry: object) -> Entry:
     match entry:
-        case [int(size), str(sha256)] if OBJECT.fullmatch(name) and 0 <= size < 2**40:
+        case [int(size), str(sha256)] if OBJECT.fullmatch(name) and 0 <= size < MAX_OBJECT_BYTES:
             return size, sha256
     msg = f"it lists an object {name!r} that a store never writes"
     raise Damage(msg)
@@ -255,15 +257,5 @@ class Dataset:
     def _decoded(self, name: str, meta: ArrayMeta, index: chunks.Index) -> np.ndarray:
         raw = self._object(f"{name}/{chunk_name(index)}")
         out = np.empty(meta.chunks, dtype=np.dtype(meta.dtype).newbyteorder("<"))
-        try:
-            _zstd().decode(raw, out.reshape(-1).view(np.uint8))
-        except (RuntimeError, ValueError) as error:
-            msg = f"chunk {index} of {name!r} is not what its metadata says ({error})"
-            raise Damage(msg) from error
+        decompress_into(raw, out)
         return out
-
-
-def _zstd() -> Any:  # noqa: ANN401
-    from numcodecs.zstd import Zstd  # noqa: PLC0415  (0.2 s)
-
-    return Zstd(level=3, checksum=True)

@@ -92,7 +92,7 @@ def seal(role: str, body: Mapping[str, object]) -> bytes:
     """A readable JSON file that carries the digest of its own content."""
     sealed = header(role, body=body)
     sealed["sha256"] = digest(canonical(sealed))
-    return json.dumps(sealed, sort_keys=True, indent=1, allow_nan=False).encode() + b"\n"
+    return json.dumps(sealed, sort_keys=True, indent=1, allow_nan=False).encode()
 
 
 def unseal(raw: bytes, role: str, what: str) -> dict[str, Any]:

@@ -28,13 +28,13 @@ class LocalBackend:
         self.root = Path(os.path.abspath(root))  # noqa: PTH100  (resolve() would follow links)
         self.url = str(self.root)
 
-    def get(self, path: str) -> Blob | None:
+    def get(self, path: str, limit: int) -> Blob | None:
         """The whole file and its stat, from one open file."""
         with self._told("read"):
             try:
                 with self._path(path).open("rb") as file:
-                    found = os.fstat(file.fileno())
-                    return Blob(file.read(), _stat(found))
+                    found = _stat(os.fstat(file.fileno()))
+                    return Blob(file.read() if found.size <= limit else b"", found)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return None
 

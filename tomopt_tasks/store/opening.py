@@ -10,6 +10,8 @@ from tomopt_tasks.store.local import LocalBackend
 from tomopt_tasks.store.store import Store
 
 MARK = "STORE.json"
+MAX_MARK_BYTES = 2**16
+ABOUT = "Immutable objects <kind>/<key[:2]>/<key>, named by what they are made from; do not edit."
 
 
 def open_store(url: str | Path, create: bool = True) -> Store:  # noqa: FBT001, FBT002
@@ -23,13 +25,13 @@ def open_store(url: str | Path, create: bool = True) -> Store:  # noqa: FBT001, 
         UserError: no store there, of a newer version, or not readable.
     """
     backend = _backend(str(url))
-    blob = backend.get(MARK)
+    blob = backend.get(MARK, MAX_MARK_BYTES)
     if blob is None:
         if not create:
             msg = f"there is no store at {backend.url}; run a study first or check --store"
             raise UserError(msg)
-        backend.put_if_absent(MARK, seal("store", {"about": "see docs/store"}))
-        blob = backend.get(MARK)
+        backend.put_if_absent(MARK, seal("store", {"about": ABOUT}))
+        blob = backend.get(MARK, MAX_MARK_BYTES)
     try:
         unseal(blob.data if blob else b"", "store", f"the store at {backend.url}")
     except Damage as damage:
@@ -40,6 +42,10 @@ def open_store(url: str | Path, create: bool = True) -> Store:  # noqa: FBT001, 
 
 def _backend(url: str) -> Backend:
     scheme, separator, _ = url.partition("://")
+    if scheme == "s3" and separator:
+        from tomopt_tasks.store.s3 import S3Backend  # noqa: PLC0415  (needs the extra s3)
+
+        return S3Backend(url)
     if not separator:
         return LocalBackend(Path(url).expanduser())
     if scheme == "file":

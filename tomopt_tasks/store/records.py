@@ -12,7 +12,9 @@ import hashlib
 import io
 import json
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +40,19 @@ MAX_ENTRIES = 4096
 ENTRY = re.compile(r"zarr\.json|[A-Za-z][A-Za-z0-9_]{0,63}/(zarr\.json|c(\.0){0,32})")
 SKELETON = "skeleton"
 BUFFER = "t_"
+BAD_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+"""All that `zipfile` raises on crafted bytes."""
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
 Entries = dict[str, bytes]
@@ -169,7 +184,7 @@ def _opened(data: bytes) -> zipfile.ZipFile:
     """An archive whose entries are plainly named, stored, and no larger than the file."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except BAD_ZIP as error:
         msg = f"it is not a ZIP file ({error})"
         raise Damage(msg) from error
     infos = archive.infolist()
@@ -190,7 +205,7 @@ def _opened(data: bytes) -> zipfile.ZipFile:
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         return archive.read(name)
-    except (KeyError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except BAD_ZIP as error:
         msg = f"its entry {name!r} cannot be read ({error})"
         raise Damage(msg) from error
 

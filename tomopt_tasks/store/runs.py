@@ -11,6 +11,7 @@ from tomopt_tasks.store.formats import jsonable, seal, unseal
 from tomopt_tasks.store.refs import check_run
 
 RUNS = "runs"
+MAX_ENTRY_BYTES = 2**26
 ENTRY = re.compile(r"([0-9]{8})\.json")
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def read(backend: Backend, run_id: str) -> list[dict[str, Any]]:
     entries = []
     for number in _numbers(backend, run_id):
         path = _path(run_id, number)
-        blob = backend.get(path)
+        blob = backend.get(path, MAX_ENTRY_BYTES)
         try:
             entries.append(unseal(blob.data if blob else b"", "run", f"run {run_id}"))
         except Damage as damage:

@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tomopt_tasks.store import datasets, records, runs
+from tomopt_tasks.store import collect, datasets, records, runs
 from tomopt_tasks.store.arrays import ArraySpec
 from tomopt_tasks.store.backend import DAMAGED, Backend, Stat
-from tomopt_tasks.store.datasets import Dataset, Manifest
+from tomopt_tasks.store.collect import Garbage
+from tomopt_tasks.store.datasets import Content, Dataset, Manifest
 from tomopt_tasks.store.errors import Damage, DamagedObject, KeyCollision, StoreUnavailable
 from tomopt_tasks.store.formats import jsonable, seal
 from tomopt_tasks.store.refs import Ref, base_path, check_name, manifest_path, record_path
@@ -28,6 +29,7 @@ class Store:
         self.url = backend.url
         self._verifier = Verifier(backend)
         self._records: dict[str, tuple[Stat, Ref]] = {}
+        self._manifests: dict[str, tuple[Stat, Manifest]] = {}
 
     # ------------------------------------------------------------------ records
 
@@ -65,7 +67,7 @@ class Store:
             DamagedObject: it is lost or altered; it was set aside, so that it can be made again.
         """
         path = record_path(ref.kind, ref.key)
-        blob = self.backend.get(path)
+        blob = self.backend.get(path, records.MAX_RECORD_BYTES)
         if blob is None:
             raise _lost(ref)
         try:
@@ -99,20 +101,7 @@ class Store:
             if found.sha256 != content.sha256:
                 raise KeyCollision(kind, key, found.sha256, content.sha256)
             return found
-        attempt = uuid.uuid4().hex
-        prefix = f"{base_path(kind, key)}/{attempt}"
-        path = manifest_path(kind, key)
-        try:
-            objects = datasets.write(self.backend, prefix, content)
-            data = seal("manifest", datasets.manifest_body(content, attempt, objects))
-            ref = datasets.read_manifest(data, kind, key).ref
-            won = self._publish(path, data, ref, lambda: self._find_dataset(kind, key))
-        except BaseException:
-            self._discard(prefix)
-            raise
-        if won is not ref:
-            self._discard(prefix)
-        return won
+        return self._commit(content, uuid.uuid4().hex)
 
     def open_dataset(self, ref: Ref) -> Dataset:
         """A dataset for reading.
@@ -121,7 +110,7 @@ class Store:
             DamagedObject: it is lost or altered; it was set aside, so that it can be made again.
         """
         path = manifest_path(ref.kind, ref.key)
-        blob = self.backend.get(path)
+        blob = self.backend.get(path, datasets.MAX_MANIFEST_BYTES)
         if blob is None:
             raise _lost(ref)
         try:
@@ -166,17 +155,56 @@ class Store:
         """Sorted ids of all runs."""
         return runs.run_ids(self.backend)
 
+    # ------------------------------------------------------------------ upkeep
+
+    def kinds(self) -> list[str]:
+        """Sorted kinds of which there is or was an object."""
+        return collect.kinds(self.backend)
+
+    def retire(self, ref: Ref) -> None:
+        """Delete an object but keep its ref as a tombstone, for the curves."""
+        collect.retire(self.backend, ref)
+
+    def tombstone(self, kind: str, key: str) -> Ref | None:
+        """The ref of a retired object, or None."""
+        return collect.tombstone(self.backend, kind, key)
+
+    def gc(self, older_than: float = collect.DAY, *, dry_run: bool = True) -> list[Garbage]:
+        """Leftovers of killed writers, older than some seconds; removed if not ``dry_run``."""
+        return collect.collect(self.backend, older_than, dry_run=dry_run)
+
     # ------------------------------------------------------------------ private
 
     def _names(self, kind: str, part: str) -> list[str]:
         return self.backend.children(f"{kind}/{part}") if len(part) == 2 else []
+
+    def _commit(self, content: Content, attempt: str) -> Ref:
+        """Write below a private prefix, then publish the manifest that names it."""
+        kind, key = content.kind, content.key
+        prefix = f"{base_path(kind, key)}/{attempt}"
+        try:
+            objects = datasets.write(self.backend, prefix, content)
+        except BaseException:
+            self._discard(prefix)
+            raise
+        data = seal("manifest", datasets.manifest_body(content, attempt, objects))
+        ref = datasets.read_manifest(data, kind, key).ref
+        path = manifest_path(kind, key)
+        try:  # any other failure may come after the manifest became visible: keep the attempt
+            won = self._publish(path, data, ref, lambda: self._find_dataset(kind, key))
+        except KeyCollision:
+            self._discard(prefix)
+            raise
+        if won is not ref:
+            self._discard(prefix)
+        return won
 
     def _find_record(self, kind: str, key: str) -> Ref | None:
         path = record_path(kind, key)
         known = self._records.get(path)
         if known is not None and self.backend.stat(path) == known[0]:
             return known[1]
-        blob = self.backend.get(path)
+        blob = self.backend.get(path, records.MAX_RECORD_BYTES)
         if blob is None:
             return None
         try:
@@ -189,16 +217,20 @@ class Store:
 
     def _find_dataset(self, kind: str, key: str) -> Ref | None:
         path = manifest_path(kind, key)
-        blob = self.backend.get(path)
-        if blob is None:
+        stat, manifest = self._manifests.get(path, (None, None))
+        now = self.backend.stat(path)
+        if now is None:
             return None
         try:
-            manifest = datasets.read_manifest(blob.data, kind, key)
+            if manifest is None or stat != now:
+                blob = self.backend.get(path, datasets.MAX_MANIFEST_BYTES)
+                manifest = datasets.read_manifest(blob.data if blob else b"", kind, key)
+                self._open(manifest, now)
             self._check_objects(manifest)
-            self._open(manifest, blob.stat)
         except Damage as damage:
-            self._set_aside(path, blob.stat, damage)
+            self._set_aside(path, now, damage)
             return None
+        self._manifests[path] = (now, manifest)
         return manifest.ref
 
     def _open(self, manifest: Manifest, stat: Stat) -> Dataset:

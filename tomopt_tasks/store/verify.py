@@ -22,12 +22,12 @@ class Verifier:
             Damage: missing, or of another size or digest.
         """
         size, sha256 = entry
-        blob = self._backend.get(path)
+        blob = self._backend.get(path, limit=size)
         if blob is None:
             msg = f"{path} is missing"
             raise Damage(msg)
         if blob.stat.size != size or len(blob.data) != size:
-            msg = f"{path} has {len(blob.data)} bytes instead of {size}"
+            msg = f"{path} has {blob.stat.size} bytes instead of {size}"
             raise Damage(msg)
         if self._known.get(path) != (blob.stat, sha256):
             if digest(blob.data) != sha256:

@@ -13,6 +13,7 @@ from typing import Any
 from tomopt_tasks.store.codec import ITEM_BYTES, MAX_AXES
 from tomopt_tasks.store.errors import Damage
 from tomopt_tasks.store.formats import canonical, parse_json
+from tomopt_tasks.store.zstd import LEVEL
 
 MAX_CHUNK_BYTES = 2**30
 MAX_ARRAY_BYTES = 2**42
@@ -31,7 +32,7 @@ ARRAY_FIELDS = frozenset(
         "zarr_format",
     }
 )
-ZSTD = {"name": "zstd", "configuration": {"level": 3, "checksum": True}}
+ZSTD = {"name": "zstd", "configuration": {"level": LEVEL, "checksum": True}}
 KEY_ENCODING = {"name": "default", "configuration": {"separator": "."}}
 
 
