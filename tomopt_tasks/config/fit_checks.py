@@ -1,0 +1,207 @@
+"""Whether a fit can run on its detector; each failure names one place."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import get_args
+
+from tomopt_tasks.config.constraints import SAME
+from tomopt_tasks.config.document import nearest
+from tomopt_tasks.config.paths import Path
+from tomopt_tasks.config.problems import Problem
+from tomopt_tasks.detectors.settings import DetectorSettings, PanelSettings
+from tomopt_tasks.volume.settings import World
+from tomopt_tasks.wrapper.settings import (
+    FitSettings,
+    OneCycleSettings,
+    Parameter,
+    Phase,
+    Tie,
+)
+
+PARAMETERS: tuple[Parameter, ...] = get_args(Parameter)
+
+
+def check_names(
+    fit: FitSettings, compare: Sequence[str], detectors: Mapping[str, DetectorSettings]
+) -> None:
+    """The start and all compared designs exist.
+
+    Raises:
+        Problem: at the first name that nothing has.
+    """
+    if "fit" in detectors:
+        text = 'the name "fit" means the optimised detector; rename this one'
+        raise Problem(("detectors", "fit"), text)
+    if fit.phases and fit.start not in detectors:
+        _unknown(("fit", "start"), fit.start, list(detectors), "detectors")
+    known = [*detectors, *(["fit"] if fit.phases else [])]
+    for i, name in enumerate(compare):
+        if name == "fit" and not fit.phases:
+            text = 'got "fit", but the study has no phases; add fit.phases or remove it'
+            raise Problem(("compare", i), text)
+        if name not in known:
+            _unknown(("compare", i), name, known, "designs")
+        if name in compare[:i]:
+            raise Problem(("compare", i), f'got "{name}" a second time; remove it')
+
+
+def check_fit(
+    fit: FitSettings, detectors: Mapping[str, DetectorSettings], world: World, n_volumes: int
+) -> None:
+    """Names of parameters and groups, rates, ties and steps of every phase.
+
+    Args:
+        fit: with complete phases.
+        detectors: by name; the fit starts from one of them.
+        world: for the middle plane of mirrored panels.
+        n_volumes: training volumes.
+
+    Raises:
+        Problem: at the place of the first entry that is wrong.
+    """
+    start = detectors[fit.start]
+    groups = list(dict.fromkeys(panel.group for panel in start.panels))
+    rated: set[str] = set()
+    for index, phase in enumerate(fit.phases):
+        path: Path = ("fit", "phases", index)
+        _check_keys(phase, groups, path)
+        _check_optimisers(phase, groups, rated, path)
+        if phase.volumes_per_step > n_volumes:
+            raise Problem(
+                (*path, "volumes_per_step"),
+                f"got {phase.volumes_per_step}, but scenes.train has {n_volumes} volumes, so no "
+                "step would be complete; lower it or add volumes",
+            )
+    if fit.phases:
+        _check_ties(fit.phases[0], start, ("detectors", fit.start))
+        _check_mirror(fit.phases[0], start, world)
+
+
+def _check_keys(phase: Phase, groups: Sequence[str], path: Path) -> None:
+    names = [*PARAMETERS, *(f"{name}.{group}" for name in PARAMETERS for group in groups)]
+    schedule = phase.schedule
+    cycles = schedule.per_parameter if isinstance(schedule, OneCycleSettings) else {}
+    for key in phase.optimiser:
+        _known((*path, "optimiser", key), key, names)
+    for key in cycles:
+        _known((*path, "schedule", "per_parameter", key), key, names)
+    for i, key in enumerate(phase.freeze):
+        _known((*path, "freeze", i), key, names)
+    for group in phase.parameters.groups:
+        _known((*path, "parameters", "groups", group), group, groups)
+
+
+def _known(path: Path, name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        _unknown(path, name, names, "names")
+
+
+def _check_optimisers(phase: Phase, groups: Sequence[str], rated: set[str], path: Path) -> None:
+    """Each moving parameter has an optimiser, and each optimiser a rate by now."""
+    for parameter in PARAMETERS:
+        for group in groups:
+            keys = (f"{parameter}.{group}", parameter)
+            if phase.rule(parameter, group) != "frozen" and not any(
+                key in phase.optimiser for key in keys
+            ):
+                raise Problem(
+                    (*path, "optimiser"),
+                    f'nothing moves {parameter} of "{group}", which is not frozen; add '
+                    f"{keys[1]} or freeze it",
+                )
+    for key, optimiser in phase.optimiser.items():
+        if phase.find_rates is not None or optimiser.rate is not None:
+            rated.add(key)
+        if key not in rated and _moves(phase, key, groups) and phase.epochs > 0:
+            raise Problem(
+                (*path, "optimiser", key),
+                "has no rate, and no search has found one before; add rate or find_rates",
+            )
+
+
+def _moves(phase: Phase, key: str, groups: Sequence[str]) -> bool:
+    name, _, group = key.partition(".")
+    parameter = next(p for p in PARAMETERS if p == name)
+    return any(phase.rule(parameter, g) != "frozen" for g in ([group] if group else groups))
+
+
+def _check_ties(phase: Phase, start: DetectorSettings, path: Path) -> None:
+    """Parameters that are tied from the start are equal at the start."""
+    places = [
+        ((*path, "layers", i, "panels", j), panel)
+        for i, layer in enumerate(start.layers)
+        for j, panel in enumerate(layer.panels)
+    ]
+    for parameter in PARAMETERS:
+        tied: dict[str, list[tuple[Path, PanelSettings]]] = {}
+        for here, panel in places:
+            rule = phase.rule(parameter, panel.group)
+            if isinstance(rule, Tie) and rule.tie in ("group", "all"):
+                tied.setdefault(panel.group if rule.tie == "group" else "", []).append(
+                    (here, panel)
+                )
+        for members in tied.values():
+            _check_equal(parameter, members)
+
+
+def _check_equal(parameter: Parameter, members: Sequence[tuple[Path, PanelSettings]]) -> None:
+    """All have the value that most have."""
+    values = [_values(panel, parameter) for _, panel in members]
+    usual = max(range(len(values)), key=lambda i: sum(_equal(values[i], v) for v in values))
+    for (path, panel), value in zip(members, values, strict=True):
+        if not _equal(values[usual], value):
+            other = members[usual][1]
+            raise Problem(
+                (*path, "span" if parameter == "side" else parameter),
+                f"got {_text(panel, parameter)}, but {parameter} is tied to that of {other.name} "
+                f"({_text(other, parameter)}); make them equal or untie them",
+            )
+
+
+def _check_mirror(phase: Phase, start: DetectorSettings, world: World) -> None:
+    """Panels counted away from the passive volume face each other."""
+    low, high = world.passive
+    sides = {
+        side: [p for layer in start.layers if layer.pos == side for p in layer.panels]
+        for side in ("above", "below")
+    }
+    above = sorted(sides["above"], key=lambda panel: panel.z)
+    below = sorted(sides["below"], key=lambda panel: -panel.z)
+    for parameter in PARAMETERS:
+        rule = phase.parameters.rule(parameter, below[0].group)
+        if not isinstance(rule, Tie) or rule.tie != "mirror":
+            continue
+        path: Path = ("fit", "phases", 0, "parameters", parameter)
+        if len(above) != len(below):
+            raise Problem(
+                path,
+                f"got tie: mirror with {len(above)} panels above and {len(below)} below; make "
+                "the numbers equal",
+            )
+        for upper, lower in zip(above, below, strict=True):
+            image = _values(upper, parameter)
+            image = (low + high - image[0],) if parameter == "z" else image
+            if not _equal(image, _values(lower, parameter)):
+                raise Problem(
+                    path,
+                    f"got tie: mirror, but {lower.name} ({_text(lower, parameter)}) is not the "
+                    f"mirror image of {upper.name} ({_text(upper, parameter)}); move one",
+                )
+
+
+def _values(panel: PanelSettings, parameter: Parameter) -> tuple[float, ...]:
+    return {"xy": panel.xy, "z": (panel.z,), "side": panel.span}[parameter]
+
+
+def _text(panel: PanelSettings, parameter: Parameter) -> str:
+    values = ", ".join(f"{value:g}" for value in _values(panel, parameter))
+    return f"{values} m" if parameter == "z" else f"[{values}] m"
+
+
+def _equal(one: Iterable[float], other: Iterable[float]) -> bool:
+    return all(abs(a - b) <= SAME * max(1.0, abs(a)) for a, b in zip(one, other, strict=True))
+
+
+def _unknown(path: Path, name: str, names: Sequence[str], what: str) -> None:
+    close = nearest(name, list(names))
+    cure = f'did you mean "{close}"?' if close else f"the {what} are {', '.join(names)}"
+    raise Problem(path, f'got "{name}", which does not exist; {cure}')

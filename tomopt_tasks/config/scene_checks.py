@@ -1,0 +1,86 @@
+"""Whether objects, muons and exposures fit together; each failure names one place."""
+
+from collections.abc import Sequence
+
+from tomopt_tasks.config.paths import Path
+from tomopt_tasks.config.problems import Problem
+from tomopt_tasks.core import UserError
+from tomopt_tasks.materials import find_material
+from tomopt_tasks.muons.settings import MuonSettings
+from tomopt_tasks.volume.settings import TOLERANCE, LadleFurnaceSettings, World
+
+
+def check_ladle(scene: LadleFurnaceSettings, world: World, path: Path) -> None:
+    """Heights on voxel borders and inside the ladle, materials known.
+
+    Raises:
+        Problem: at the place of the first entry that is wrong.
+    """
+    for name in ("fill_material", "slag_material", "wall_material"):
+        try:
+            find_material(getattr(scene, name))
+        except UserError as error:
+            raise Problem((*path, name), str(error)) from error
+    low, high = world.passive
+    floor, slag = low + world.voxel, scene.slag / world.voxel
+    if abs(slag - round(slag)) > TOLERANCE:
+        text = f"got {scene.slag:g} m, but it must be a whole number of voxels of {world.voxel:g} m"
+        raise Problem((*path, "slag"), f"{text}; the default is 0.1 m")
+    for i, height in enumerate(scene.heights):
+        here = (*path, "heights", i)
+        layer = (height - low) / world.voxel
+        top = high - scene.slag + TOLERANCE * world.voxel
+        if not floor - TOLERANCE * world.voxel < height <= top:
+            raise Problem(
+                here,
+                f"got {height:g} m, but a fill height must lie above the floor of the ladle "
+                f"({floor:g} m) and leave room for the slag below {high:g} m; change it",
+            )
+        if abs(layer - round(layer)) > TOLERANCE:
+            raise Problem(
+                here,
+                f"got {height:g} m, which is not on a border of voxels of {world.voxel:g} m, so "
+                "the object would not have its target height; change it or world.voxel",
+            )
+        if i > 0 and height <= scene.heights[i - 1]:
+            raise Problem(
+                here,
+                f"got {height:g} m after {scene.heights[i - 1]:g} m, but heights are ascending; "
+                "sort them and remove doubles",
+            )
+
+
+def check_muons(muons: MuonSettings, world: World) -> None:
+    """The generation plane is not below the top of the passive volume.
+
+    Raises:
+        Problem: at ``muons.plane.z``.
+    """
+    if muons.plane is not None and muons.plane.z is not None:
+        z, top = muons.plane.z, world.passive[1]
+        if z < top - TOLERANCE * world.voxel:
+            raise Problem(
+                ("muons", "plane", "z"),
+                f"got {z:g} m, but muons must start above the passive volume ({top:g} m); raise it",
+            )
+
+
+def check_exposures(exposures: Sequence[int], per_volume: int) -> None:
+    """Ascending, and not more muons than there are.
+
+    Raises:
+        Problem: at the first entry of ``evaluation.exposures`` that is wrong.
+    """
+    for i, n_muons in enumerate(exposures):
+        here = ("evaluation", "exposures", i)
+        if n_muons > per_volume:
+            raise Problem(
+                here,
+                f"got {n_muons} muons, but a volume sees {per_volume}; lower it or raise "
+                "muons.per_volume",
+            )
+        if i > 0 and n_muons <= exposures[i - 1]:
+            raise Problem(
+                here,
+                f"got {n_muons} after {exposures[i - 1]}, but exposures are ascending; sort them",
+            )

@@ -1,0 +1,142 @@
+"""The whole of one study: one detector optimised, and what it is compared with."""
+
+from typing import Annotated, Generic, Literal, Self, TypeVar
+
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from tomopt_tasks.config.constraints import Constraints
+from tomopt_tasks.config.detector_checks import check_detector
+from tomopt_tasks.config.detector_file import DetectorFile
+from tomopt_tasks.config.fit_checks import check_fit, check_names
+from tomopt_tasks.config.scene_checks import check_exposures, check_ladle, check_muons
+from tomopt_tasks.config.version import VERSION
+from tomopt_tasks.core import Config
+from tomopt_tasks.detectors.settings import DetectorSettings
+from tomopt_tasks.evaluation.settings import EvaluationSettings
+from tomopt_tasks.inference.settings import InferenceSettings, PocaZFillLevelSettings
+from tomopt_tasks.losses.settings import LossSettings, SpreadRangeLossSettings
+from tomopt_tasks.muons.settings import MuonSettings
+from tomopt_tasks.quantities import Seed
+from tomopt_tasks.scattering.settings import HighlandSettings, ScatterSettings
+from tomopt_tasks.volume.settings import LadleFurnaceSettings, SceneSettings, World
+from tomopt_tasks.wrapper.settings import FitSettings
+
+
+class Scenes(Config):
+    """The objects to look at: to learn from, to choose and calibrate by, and to judge on once."""
+
+    train: SceneSettings = LadleFurnaceSettings()
+    """What the fit sees."""
+    valid: SceneSettings = LadleFurnaceSettings(per_height=10)
+    """What selection and calibration see; ``{like: train, ...}`` copies another scene."""
+    test: SceneSettings = LadleFurnaceSettings(per_height=25)
+    """What designs are judged on."""
+    seed: Seed = 1
+    """Names the random streams of the scenes; default: the seed of the study."""
+
+
+class ReportSettings(Config):
+    """How the report looks; nothing is computed anew when this changes."""
+
+    title: str = ""
+    """Title of the report; empty: the name of the study."""
+
+
+Part = TypeVar("Part", Scenes, MuonSettings, FitSettings, EvaluationSettings)
+Detector = TypeVar("Detector")
+
+
+class _StudyParts(Config, Generic[Detector]):
+    model_config = ConfigDict(validate_default=True)
+
+    version: Literal[1] = VERSION
+    """Version of the file format."""
+    study: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=100)]
+    """Name of the study; letters, digits, ``_``, ``-`` and ``.``"""
+    seed: Seed = 1
+    """Default of ``scenes.seed``, ``muons.seed``, ``fit.seed`` and ``evaluation.seed``."""
+    world: World = World()
+    """Passive volume and zones for panels."""
+    scenes: Scenes = Scenes()
+    """Objects for training, validation and test."""
+    muons: MuonSettings = MuonSettings()
+    """Source and number of muons."""
+    transport: ScatterSettings = HighlandSettings()
+    """How muons scatter on their way."""
+    detectors: dict[str, Detector] = Field(min_length=1)
+    """Detectors by name; the fit starts from one, all can be compared."""
+    constraints: Constraints = Constraints()
+    """What every detector keeps to."""
+    inference: InferenceSettings = PocaZFillLevelSettings()
+    """From hits to a prediction."""
+    loss: LossSettings = SpreadRangeLossSettings()
+    """What the fit minimises."""
+    fit: FitSettings = FitSettings()
+    """How the detector is optimised."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """How designs are judged."""
+    compare: tuple[str, ...] = ()
+    """Designs to judge: names of detectors, and ``fit`` for the optimised one; empty: all."""
+    report: ReportSettings = ReportSettings()
+    """How the report looks."""
+
+    @field_validator("scenes", "muons", "fit", "evaluation", mode="after")
+    @classmethod
+    def _take_seed(cls, part: Part, info: ValidationInfo) -> Part:
+        if "seed" in part.model_fields_set or "seed" not in info.data:
+            return part
+        return part.model_copy(update={"seed": info.data["seed"]})
+
+    @field_validator("evaluation", mode="after")
+    @classmethod
+    def _fill_exposures(
+        cls, evaluation: EvaluationSettings, info: ValidationInfo
+    ) -> EvaluationSettings:
+        if evaluation.exposures or "muons" not in info.data:
+            return evaluation
+        n_muons = info.data["muons"].per_volume
+        exposures = sorted({max(n_muons // part, 1) for part in (8, 4, 2, 1)})
+        return evaluation.model_copy(update={"exposures": tuple(exposures)})
+
+    @field_validator("compare", mode="after")
+    @classmethod
+    def _fill_compare(cls, compare: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if compare or not {"detectors", "fit"} <= set(info.data):
+            return compare
+        fit: FitSettings = info.data["fit"]
+        others = [name for name in info.data["detectors"] if name != fit.start]
+        return (fit.start, *(["fit"] if fit.phases else []), *others)
+
+    @field_validator("report", mode="after")
+    @classmethod
+    def _fill_title(cls, report: ReportSettings, info: ValidationInfo) -> ReportSettings:
+        if report.title or "study" not in info.data:
+            return report
+        return report.model_copy(update={"title": info.data["study"]})
+
+
+class StudyFile(_StudyParts[DetectorFile]):
+    """A study as it is written, after bases, overrides and detector files were merged."""
+
+
+class Study(_StudyParts[DetectorSettings]):
+    """A study with every default and every panel filled in: what stages and keys are made from."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, detector in self.detectors.items():
+            check_detector(detector, self.world, self.constraints.gap, ("detectors", name))
+        for split in ("train", "valid", "test"):
+            check_ladle(getattr(self.scenes, split), self.world, ("scenes", split))
+        check_muons(self.muons, self.world)
+        check_names(self.fit, self.compare, self.detectors)
+        if self.fit.phases:
+            n_volumes = self.scenes.train.n_volumes
+            check_fit(self.fit, self.detectors, self.world, n_volumes)
+        check_exposures(self.evaluation.exposures, self.muons.per_volume)
+        return self
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Designs to compare with: all in ``compare`` but the start and the result of the fit."""
+        return tuple(name for name in self.compare if name not in ("fit", self.fit.start))
