@@ -39,6 +39,7 @@ FLOWS_MAY_USE = {
     "tomopt_tasks.core",
     "tomopt_tasks.planning",
     "tomopt_tasks.reports.artifacts",
+    "tomopt_tasks.runs",
     "tomopt_tasks.store",
     "tomopt_tasks.tasks",
 }
