@@ -7,11 +7,11 @@ from tests.stats import assert_rms, assert_same_mean
 from tomopt_tasks.core import UserError
 from tomopt_tasks.muons.settings import MuonSettings
 from tomopt_tasks.rng import stream
-from tomopt_tasks.scattering.highland import highland_angle, path_power, power_rule
+from tomopt_tasks.scattering.highland import highland_angle
 from tomopt_tasks.scattering.settings import HighlandSettings, NoScatterSettings
 from tomopt_tasks.transport import bank
 from tomopt_tasks.transport.bank import transport
-from tomopt_tasks.volume.crossing import Layer, cell_edges, cross_layer, pad_density
+from tomopt_tasks.volume.crossing import Layer, cross_layer, pad_density
 from tomopt_tasks.volume.scenes import make_scene
 from tomopt_tasks.volume.settings import LadleFurnaceSettings, World
 
@@ -29,7 +29,7 @@ def random_walks(n):
     at = torch.rand(2, n, generator=rng, dtype=torch.float64) * 10 - 2
     tan = torch.randn(2, n, generator=rng, dtype=torch.float64) * 1.5
     volume = torch.randint(3, (n,), generator=rng)
-    layer = Layer(pad_density(density)[0], (cell_edges(6, at), cell_edges(4, at)), volume * 48)
+    layer = Layer(pad_density(density)[0], (6, 4), (volume * 48).double())
     return density[:, 0], volume, layer, at, tan
 
 
@@ -111,54 +111,52 @@ def test_muons_are_deflected_by_the_matter_that_they_cross():
 
 
 def test_walks_cross_every_voxel_on_the_line_and_nothing_else():
-    """Depth in radiation lengths against a sum over 20 001 points of each flight."""
+    """Radiation lengths and their levers against a sum over 20 001 points of each flight."""
     density, volume, layer, at, tan = random_walks(500)
-    zero = torch.zeros(500, dtype=torch.float64)
-    rule = power_rule(zero + 5.0)
-    _, (depth, power) = cross_layer(layer, tuple(at), tuple(tan), (zero, zero), rule)
+    matter = cross_layer(layer, tuple(at), tuple(tan))
     steps = (torch.arange(20_001, dtype=torch.float64) + 0.5)[:, None] / 20_001
     x, y = at[0] + steps * tan[0], at[1] + steps * tan[1]
     inside = (x >= 0) & (x < 6) & (y >= 0) & (y < 4)
     cells = density[volume, x.clamp(0, 5.9).long(), y.clamp(0, 3.9).long()]
-    secant = (1 + tan[0] ** 2 + tan[1] ** 2).sqrt()
-    expected = (cells * inside).mean(0) * secant
-    torch.testing.assert_close(depth, expected, rtol=1e-3, atol=2e-2)
-    torch.testing.assert_close(power, path_power(depth, rule.offset), rtol=1e-12, atol=1e-15)
+    for k, found in enumerate(matter):
+        expected = (cells * inside * (1 - steps) ** k).mean(0)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=2e-2)
 
 
 def test_walks_do_not_depend_on_which_flights_are_together():
     _, _, layer, at, tan = random_walks(300)
-    zero = torch.zeros(300, dtype=torch.float64)
-    rule = power_rule(zero + 5.0)
-    together = cross_layer(layer, tuple(at), tuple(tan), (zero, zero), rule)
+    together = cross_layer(layer, tuple(at), tuple(tan))
     part = slice(100, 117)
     some_layer = layer._replace(first_cell=layer.first_cell[part])
-    alone = cross_layer(
-        some_layer,
-        tuple(at[:, part]),
-        tuple(tan[:, part]),
-        (zero[part], zero[part]),
-        power_rule(zero[part] + 5.0),
-    )
-    for whole, some in zip((*together[0], *together[1]), (*alone[0], *alone[1]), strict=True):
+    alone = cross_layer(some_layer, tuple(at[:, part]), tuple(tan[:, part]))
+    for whole, some in zip(together, alone, strict=True):
         assert torch.equal(whole[part], some)
 
 
 def test_d59_muons_on_voxel_borders_are_not_lost():
     """D-59: a coordinate just below the far face must not leave the grid."""
     density = torch.ones(1, 1, 5, 5, dtype=torch.float64)
-    edges = cell_edges(5, density)
     at = torch.tensor([0.0, 1.0, 2.0, 5.0, 5.0 - 1e-15, 3.0, 0.0], dtype=torch.float64)
     tan = torch.tensor([0.0, 1.0, -1.0, -1.0, 0.0, -0.0, -1.0], dtype=torch.float64)
-    layer = Layer(pad_density(density)[0], (edges, edges), torch.zeros(7, dtype=torch.long))
-    zero = torch.zeros_like(at)
-    middle = zero + 2.5
-    _, (depth, _) = cross_layer(
-        layer, (at, middle), (tan, zero), (zero, zero), power_rule(zero + 5.0)
-    )
-    secant = (1 + tan**2).sqrt()
+    layer = Layer(pad_density(density)[0], (5, 5), torch.zeros_like(at))
+    middle = torch.full_like(at, 2.5)
+    found = cross_layer(layer, (at, middle), (tan, torch.zeros_like(at)))
     inside = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
-    torch.testing.assert_close(depth, secant * inside, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.total, inside, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.lever2, inside / 3, rtol=1e-12, atol=0)
+
+
+def test_flights_through_corners_see_the_voxels_on_their_line():
+    density = torch.rand(1, 1, 4, 4, generator=stream(22), dtype=torch.float64)
+    at = torch.tensor([0.5, 0.25, 3.5, 0.0], dtype=torch.float64)
+    tan = torch.tensor([1.0, 3.0, -2.0, 4.0], dtype=torch.float64)
+    layer = Layer(pad_density(density)[0], (4, 4), torch.zeros_like(at))
+    found = cross_layer(layer, (at, at), (tan, tan))
+    diagonal = density[0, 0].diagonal()
+    weights = torch.tensor(
+        [[0.5, 0.5, 0, 0], [0.25, 1 / 3, 1 / 3, 1 / 12], [0, 0.25, 0.5, 0.25], [0.25] * 4]
+    ).double()
+    torch.testing.assert_close(found.total, weights @ diagonal, rtol=1e-7, atol=1e-7)
 
 
 def test_full_ladles_scatter_more_than_empty_ones():

@@ -18,7 +18,7 @@ _SHUKLA_E0, _SHUKLA_EC, _SHUKLA_EPS = 3.87, 0.5, 854.0
 _SHUKLA_R_OVER_D = 174.0
 
 
-def guan2015(energy: Float[Tensor, "*n"], zenith: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+def guan2015(energy: Float[Tensor, "*#n"], zenith: Float[Tensor, "*#n"]) -> Tensor:
     """Gaisser's formula modified at low energy and large angle (Guan et al., arXiv:1509.06176).
 
     Args:
@@ -34,7 +34,7 @@ def guan2015(energy: Float[Tensor, "*n"], zenith: Float[Tensor, "*n"]) -> Float[
     return _PER_CM2_TO_PER_M2 * 0.14 * spectrum * (pion + kaon)
 
 
-def shukla2016(energy: Float[Tensor, "*n"], zenith: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+def shukla2016(energy: Float[Tensor, "*#n"], zenith: Float[Tensor, "*#n"]) -> Tensor:
     """Power law with a shifted energy times an angular distance (Shukla, arXiv:1606.06907).
 
     Args:

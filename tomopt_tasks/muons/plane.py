@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import pi, tan
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.muons.settings import GenerationPlane
@@ -11,6 +11,7 @@ REACH = pi / 12.0
 """Muons at up to this zenith angle reach the whole bottom of the passive volume [rad]."""
 
 
+@runtime_checkable
 class Box(Protocol):
     """The part of a world that aiming needs; ``volume.settings.World`` fits."""
 

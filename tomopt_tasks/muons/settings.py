@@ -7,7 +7,16 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import MUON_MASS, Config
-from tomopt_tasks.quantities import Angle, Count, Energy, Flag, Length, Momentum, Seed
+from tomopt_tasks.quantities import (
+    Angle,
+    Count,
+    Energy,
+    Flag,
+    Length,
+    Momentum,
+    NonNegativeLength,
+    Seed,
+)
 
 
 class _Spectrum(Config):
@@ -32,7 +41,7 @@ class _Spectrum(Config):
 
 
 def _refuse(field: str, got: str, allowed: str) -> None:
-    text = "got {got}, but a range must be {allowed}"
+    text = "got {got}, but a range must be {allowed}; change it"
     raise PydanticCustomError("range", text, {"path": (field,), "got": got, "allowed": allowed})
 
 
@@ -59,7 +68,7 @@ class GenerationPlane(Config):
 
     z: Length | None = None
     """Height [m]; at or above the passive volume; null: the top of the world."""
-    margin: Length | None = Field(default=None, ge=0)
+    margin: NonNegativeLength | None = None
     """How far the plane reaches beyond the passive volume on each side in x and y [m]; >= 0;
     null: tan(15 deg) x (world.height - bottom of the passive volume + voxel), as in TomOpt."""
 

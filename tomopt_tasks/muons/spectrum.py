@@ -97,7 +97,7 @@ def _energies(source: SourceSettings) -> Float[Tensor, " energy"]:
 
 
 def _energy_rows(
-    source: SourceSettings, zenith: Float[Tensor, " row"], steps: Float[Tensor, " knot"]
+    source: SourceSettings, zenith: Float[Tensor, " angle"], steps: Float[Tensor, " knot"]
 ) -> Float[Tensor, "row knot"]:
     """Warped energies at even steps of the probability to lie above, for each zenith angle."""
     falling = _energies(source).flip(0)

@@ -9,21 +9,34 @@ The formula holds for the whole thickness at once; used per step its width depen
 is the same for any number of steps.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tomopt_tasks.core import MUON_MASS, SCATTER_COEF_A, SCATTER_COEF_B
 
-LogTerm = Literal["path", "step", "none"]
-
 
 def beta_squared(momentum: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Squared speed of a muon, c = 1; ``momentum`` [GeV]."""
     return momentum**2 / (momentum**2 + MUON_MASS**2)
+
+
+def highland_scale(momentum: Float[Tensor, "*n"], *, beta: bool = True) -> Float[Tensor, "*n"]:
+    """A / (beta p) [rad], the width behind one radiation length but for the logarithm.
+
+    Args:
+        momentum: [GeV]; > 0.
+        beta: False takes beta = 1, as TomOpt does (compat).
+    """
+    scale = SCATTER_COEF_A / momentum
+    return scale * beta_squared(momentum).rsqrt() if beta else scale
+
+
+def log_offset(momentum: Float[Tensor, "*n"], *, beta: bool = True) -> Float[Tensor, "*n"]:
+    """1 - B ln(beta^2), the bracket of the formula at one radiation length."""
+    if not beta:
+        return torch.ones_like(momentum)
+    return 1.0 - SCATTER_COEF_B * beta_squared(momentum).log()
 
 
 def highland_angle(
@@ -36,8 +49,8 @@ def highland_angle(
         thickness: path over radiation length; >= 0. Zero gives zero.
         beta: False takes beta = 1, as TomOpt does (compat).
     """
-    rule = power_rule(momentum, beta=beta)
-    return rule.scale * path_power(thickness, rule.offset).sqrt()
+    power = path_power(thickness, log_offset(momentum, beta=beta))
+    return highland_scale(momentum, beta=beta) * power.sqrt()
 
 
 def path_power(thickness: Float[Tensor, "*n"], offset: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -45,73 +58,23 @@ def path_power(thickness: Float[Tensor, "*n"], offset: Float[Tensor, "*n"]) -> F
 
     This is the squared angle in units of ``(A / (beta p))^2``. It rises with ``n`` everywhere, so
     that increments are never negative; zero at zero.
-    """
-    factor = torch.log(thickness).mul_(SCATTER_COEF_B).add_(offset).clamp_(min=0.0)
-    return factor.square_().mul_(thickness)
-
-
-@dataclass(frozen=True, slots=True)
-class PowerRule:
-    """How matter turns into scattering power, for given muons."""
-
-    log_term: LogTerm
-    step: float
-    """Path to which the logarithm belongs if ``log_term`` is "step", in units of the path."""
-    scale: Float[Tensor, "*n"]
-    """A / (beta p) [rad]."""
-    offset: Float[Tensor, "*n"]
-    """1 - B ln(beta^2): the bracket of the formula at n = 1."""
-
-    def select(self, index: Tensor) -> "PowerRule":
-        """The same for some of the muons."""
-        return PowerRule(self.log_term, self.step, self.scale, self.offset[index])
-
-
-def power_rule(
-    momentum: Float[Tensor, "*n"],
-    *,
-    log_term: LogTerm = "path",
-    beta: bool = True,
-    step: float = 0.01,
-) -> PowerRule:
-    """The rule for muons of these momenta.
 
     Args:
-        momentum: [GeV].
-        log_term: "path": once for the accumulated depth; "step": for each step anew, as TomOpt
-            does (compat); "none": leave it out.
-        beta: False takes beta = 1, as TomOpt does (compat).
-        step: see ``PowerRule``.
+        thickness: ``n``, radiation lengths; >= 0.
+        offset: from ``log_offset``.
     """
-    squared = beta_squared(momentum) if beta else torch.ones_like(momentum)
-    scale = SCATTER_COEF_A / (momentum * squared.sqrt())
-    return PowerRule(log_term, step, scale, 1.0 - SCATTER_COEF_B * squared.log())
+    bracket = torch.log(thickness).mul_(SCATTER_COEF_B).add_(offset).clamp_(min=0.0)
+    return bracket.square_().mul_(thickness)
 
 
-def power_increments(
-    rule: PowerRule,
-    density: Float[Tensor, "*n"],
-    length: Float[Tensor, "*n"],
-    before: tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]],
-) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"], tuple[Tensor, Tensor]]:
-    """Scattering power of the first half and of the whole of a uniform segment, and the new state.
+def step_density(density: Float[Tensor, "*n"], step: float) -> Float[Tensor, "*n"]:
+    """Density that scatters without logarithm as ``density`` does with one taken in each step.
+
+    Compat: TomOpt takes the logarithm of the thickness of a step, with beta = 1. A step that ends
+    at the lower face of a layer is shorter there; here all are whole.
 
     Args:
-        rule: from ``power_rule``.
-        density: radiation lengths per unit of path; zero in vacuum.
-        length: path in the segment; >= 0.
-        before: accumulated depth [radiation lengths] and accumulated power.
+        density: radiation lengths per unit of path.
+        step: in the same unit.
     """
-    depth, power = before
-    if rule.log_term == "path":
-        half = depth + density * (length * 0.5)
-        after = depth + density * length
-        power_after = path_power(after, rule.offset)
-        return path_power(half, rule.offset) - power, power_after - power, (after, power_after)
-    thickness = density * length
-    if rule.log_term == "step":
-        factor = rule.offset + SCATTER_COEF_B * (density * rule.step).log()
-        whole = thickness * factor.clamp(min=0.0).square()
-    else:
-        whole = thickness
-    return whole * 0.5, whole, (depth + thickness, power + whole)
+    return path_power(density * step, torch.ones_like(density)) / step

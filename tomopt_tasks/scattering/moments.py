@@ -13,38 +13,59 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopt_tasks.scattering.highland import path_power
+
+Pair = tuple[Tensor, Tensor]
+
 
 class Moments(NamedTuple):
-    """Integrals of the scattering power with powers 0, 1, 2 of the remaining path."""
+    """Integrals along a path, weighted by powers 0, 1, 2 of what is left of it."""
 
-    angle: Float[Tensor, "*n"]
+    total: Float[Tensor, "*n"]
     lever: Float[Tensor, "*n"]
     lever2: Float[Tensor, "*n"]
 
 
-def add_segment(
-    moments: Moments,
-    power: tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]],
-    length: Float[Tensor, "*n"],
-    remaining: Float[Tensor, "*n"],
-) -> Moments:
-    """Adds one segment; within it the accumulated power is taken as a parabola (Simpson's rule).
+class Depth(NamedTuple):
+    """What a muon has crossed so far."""
+
+    matter: Float[Tensor, "*n"]
+    """[radiation lengths]"""
+    power: Float[Tensor, "*n"]
+    """Squared width in units of (A / (beta p))^2."""
+
+
+def along_path(per_depth: Moments, secant: Float[Tensor, "*n"]) -> Moments:
+    """Moments over the path from moments over the depth, ``secant`` the path per unit of depth."""
+    square = secant * secant
+    return Moments(
+        per_depth.total * secant, per_depth.lever * square, per_depth.lever2 * (square * secant)
+    )
+
+
+def power_moments(
+    matter: Moments, before: Depth, offset: Float[Tensor, "*n"]
+) -> tuple[Moments, Depth]:
+    """Moments of the scattering power from those of the matter, and the depth behind it.
+
+    The power follows the matter, but for the logarithm, which favours what comes later: the power
+    is taken as a parabola in the matter (Simpson's rule), exact for the angle and within 0.5 % for
+    the displacement behind one uniform slab.
 
     Args:
-        moments: of the segments so far, about the end of the whole path.
-        power: scattering power of the first half of the segment and of the whole of it.
-        length: path in the segment.
-        remaining: path from the end of the segment to the end of the whole path.
+        matter: of the density in radiation lengths.
+        before: accumulated in front of this stretch.
+        offset: from ``highland.log_offset``.
     """
-    half, whole = power
-    first = length * (4.0 * half + whole) / 6.0
-    second = length * length * half * (2.0 / 3.0)
-    swung = remaining * whole
-    return Moments(
-        moments.angle + whole,
-        moments.lever + first + swung,
-        moments.lever2 + second + remaining * (2.0 * first + swung),
-    )
+    tiny = torch.finfo(offset.dtype).tiny
+    behind = before.matter + matter.total
+    after = Depth(behind, path_power(behind, offset))
+    power = after.power - before.power
+    half = path_power(before.matter + 0.5 * matter.total, offset) - before.power
+    lag = half / power.clamp(min=tiny) - 0.5
+    ratio = power / matter.total.clamp(min=tiny)
+    lever = matter.lever * ratio * (1.0 + lag * (4.0 / 3.0))
+    return Moments(power, lever, matter.lever2 * ratio * (1.0 + 2.0 * lag)), after
 
 
 def shift_lever(moments: Moments, shift: float) -> Moments:
@@ -52,26 +73,26 @@ def shift_lever(moments: Moments, shift: float) -> Moments:
 
     A displacement with the wrong sign in steps of ``shift`` is exactly this (compat of D-01).
     """
-    angle, lever, lever2 = moments
+    total, lever, lever2 = moments
     return Moments(
-        angle, lever - shift * angle, lever2 - 2.0 * shift * lever + shift * shift * angle
+        total, lever - shift * total, lever2 - 2.0 * shift * lever + shift * shift * total
     )
 
 
 def draw_kicks(
     moments: Moments, scale: Float[Tensor, "*n"], normal: Float[Tensor, "4 ..."]
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+) -> tuple[Pair, Pair]:
     """Deflections [rad] and displacements (unit of the path) in two planes.
 
     Args:
-        moments: in units of ``scale`` squared; no power gives no scattering.
+        moments: of the scattering power, in units of ``scale`` squared; none gives no scattering.
         scale: A / (beta p) [rad].
         normal: standard normal numbers: two for the deflections, two for the displacements.
     """
-    width = moments.angle.sqrt()
-    mean_lever = moments.lever / moments.angle.clamp(min=torch.finfo(width.dtype).tiny)
-    rest = (moments.lever2 - mean_lever * moments.lever).clamp(min=0.0).sqrt() * scale
-    width = width * scale
+    width = moments.total.sqrt()
+    lever = moments.lever / moments.total.clamp(min=torch.finfo(width.dtype).tiny)
+    rest = (moments.lever2 - lever * moments.lever).clamp_(min=0.0).sqrt_().mul_(scale)
+    width = width.mul_(scale)
     kicks = (width * normal[0], width * normal[1])
-    shifts = (mean_lever * kicks[0] + rest * normal[2], mean_lever * kicks[1] + rest * normal[3])
+    shifts = (lever * kicks[0] + rest * normal[2], lever * kicks[1] + rest * normal[3])
     return kicks, shifts

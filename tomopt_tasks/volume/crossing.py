@@ -1,57 +1,37 @@
-"""Exact walk of straight flights through the voxels of one layer.
+"""Exact integrals along straight flights through one layer of voxels.
 
 Everything here is in units of the voxel: the layer is one voxel thick, positions are in voxels,
-``density`` is radiation lengths per voxel of path. Cells are tracked as integers, so that a muon on
-a border cannot fall between two voxels (D-59), and outside the grid there is one wide empty cell on
-each side.
+``density`` is radiation lengths per voxel of path. Outside the grid there is nothing.
+
+A flight whose slope exceeds one voxel per layer is cut into equal pieces that do not, so that a
+piece crosses at most one border along each axis and sees at most three voxels. On it, with ``v``
+the depth that is left, ``int density v^(k-1) dv`` is a sum over the borders of ``v^k / k`` times
+the step in density there: no walk and no sorting.
 """
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from tomopt_tasks.scattering.highland import PowerRule, power_increments
-from tomopt_tasks.scattering.moments import Moments, add_segment
+from tomopt_tasks.scattering.moments import Moments
 
 Pair = tuple[Tensor, Tensor]
 
+_NUDGE = 1.0e-18
+"""Added to slopes so that none is zero; far below the rounding of any other."""
+
 
 class Layer(NamedTuple):
-    """One layer of voxels of several volumes, with a border of empty cells around each."""
+    """One layer of voxels of several volumes."""
 
     density: Float[Tensor, " cell"]
-    """Flat over (volume, x, y), each volume ``(n_x + 2) * (n_y + 2)`` cells."""
-    edges: tuple[Float[Tensor, " x"], Float[Tensor, " y"]]
-    """From ``cell_edges`` for the two axes."""
-    first_cell: Int[Tensor, " mu"]
-    """Index of the first cell of the volume of each muon."""
-
-
-class Walk(NamedTuple):
-    """Where flights stand on their straight line through a layer."""
-
-    position: Pair
-    slope: Pair
-    cell: Pair
-    """Cell index + 1 along each axis: 0 below the grid, n + 1 above it."""
-    first_cell: Int[Tensor, " mu"]
-    secant: Float[Tensor, " mu"]
-    """Path for one voxel of depth."""
-    done: Float[Tensor, " mu"]
-    """Depth so far, 0 to 1."""
-    state: Pair
-    """Accumulated depth [radiation lengths] and scattering power."""
-    moments: Moments
-
-
-def cell_edges(n_cells: int, like: Tensor) -> Float[Tensor, " edge"]:
-    """Borders of the cells along an axis: -inf, 0, 1, ..., n, inf."""
-    inner = torch.arange(n_cells + 1, dtype=like.dtype, device=like.device)
-    return torch.nn.functional.pad(
-        torch.nn.functional.pad(inner, (0, 1), value=torch.inf), (1, 0), value=-torch.inf
-    )
+    """From ``pad_density``, one layer of it."""
+    shape: tuple[int, int]
+    """Voxels along x and y."""
+    first_cell: Float[Tensor, " mu"]
+    """Index of the first cell of the volume of each muon, as a float."""
 
 
 def pad_density(density: Float[Tensor, "vol z x y"]) -> Float[Tensor, "z cell"]:
@@ -60,88 +40,84 @@ def pad_density(density: Float[Tensor, "vol z x y"]) -> Float[Tensor, "z cell"]:
     return padded.transpose(0, 1).flatten(1).contiguous()
 
 
-def cross_layer(
-    layer: Layer, position: Pair, slope: Pair, state: Pair, rule: PowerRule
-) -> tuple[Moments, Pair]:
-    """Moments of the scattering power along the straight line through a layer.
+def first_cells(density: Float[Tensor, "vol z x y"], n_muons: int) -> Float[Tensor, " mu"]:
+    """Index of the first padded cell of each muon's volume, flat over (volume, muon)."""
+    n_volumes, _, n_x, n_y = density.shape
+    volume = torch.arange(n_volumes, dtype=density.dtype, device=density.device)
+    return (volume * ((n_x + 2) * (n_y + 2))).repeat_interleave(n_muons)
+
+
+def cross_layer(layer: Layer, position: Pair, slope: Pair) -> Moments:
+    """Integrals of the density over the depth of a layer; times the secant they are over the path.
 
     Args:
         layer: the voxels.
         position: x and y at the top of the layer [voxels].
-        slope: tan_x and tan_y.
-        state: radiation lengths and scattering power accumulated above this layer.
-        rule: how matter scatters these muons.
-
-    Returns:
-        The moments about the lower face (path in voxels), and the new state.
+        slope: tan_x and tan_y; each piece costs as much again, so keep them moderate.
     """
-    walk = _start(layer, position, slope, state)
-    walk, last = _advance(layer, walk, rule)
-    moments, state = walk.moments, walk.state
-    active = (~last).nonzero().squeeze(1)
-    index, rule_left, walk = active, rule.select(active), _select(walk, active)
-    while len(index):
-        walk, last = _advance(layer, walk, rule_left)
-        for whole, part in zip((*moments, *state), (*walk.moments, *walk.state), strict=True):
-            whole.index_copy_(0, index, part)
-        active = (~last).nonzero().squeeze(1)
-        index, rule_left = index[active], rule_left.select(active)
-        walk = _select(walk, active)
-    return moments, state
+    x, y = position
+    tan_x, tan_y = slope[0] + _NUDGE, slope[1] + _NUDGE
+    pieces = tan_x.abs().maximum(tan_y.abs()).ceil().clamp(min=1.0)
+    step = pieces.reciprocal()
+    matter = _piece(layer, (x, y), (tan_x, tan_y), (torch.zeros_like(step), step))
+    active = (pieces > 1.0).nonzero().squeeze(1)
+    done = 1
+    while len(active):
+        part = layer._replace(first_cell=layer.first_cell[active])
+        at, tan = (x[active], y[active]), (tan_x[active], tan_y[active])
+        depths = (step[active] * done, (step[active] * (done + 1)).clamp(max=1.0))
+        for total, more in zip(matter, _piece(part, at, tan, depths), strict=True):
+            total.index_add_(0, active, more)
+        done += 1
+        active = active[pieces[active] > done]
+    return matter
 
 
-def _start(layer: Layer, position: Pair, slope: Pair, state: Pair) -> Walk:
-    tiny = torch.finfo(slope[0].dtype).tiny
-    tan_x, tan_y = (tan.where(tan != 0, tiny) for tan in slope)
-    cell_x, cell_y = (
-        at.floor().clamp(-1.0, float(len(edges) - 3)).long().add_(1)
-        for at, edges in zip(position, layer.edges, strict=True)
-    )
-    zero = torch.zeros_like(tan_x)
-    secant = (1.0 + tan_x.square() + tan_y.square()).sqrt()
-    nothing = Moments(zero, zero, zero)
-    return Walk(
-        position, (tan_x, tan_y), (cell_x, cell_y), layer.first_cell, secant, zero, state, nothing
-    )
+def _piece(layer: Layer, position: Pair, slope: Pair, depths: Pair) -> Moments:
+    """The integrals between two depths, in which each axis crosses at most one border."""
+    start, stop = depths
+    (x, y), (tan_x, tan_y) = position, slope
+    cell_x, sign_x, cross_x = _next_border(x, tan_x, start)
+    cell_y, sign_y, cross_y = _next_border(y, tan_y, start)
+    x_first = cross_x <= cross_y
+    row, column = _row(layer, cell_x), cell_y.clamp(-1.0, float(layer.shape[1]))
+    row_after = _row(layer, cell_x + sign_x)
+    column_after = (cell_y + sign_y).clamp_(-1.0, float(layer.shape[1]))
+    before = _look_up(layer, row + column)
+    after = _look_up(layer, row_after + column_after)
+    between = _look_up(layer, torch.where(x_first, row_after + column, row + column_after))
+    left = 1.0 - start
+    left_1 = 1.0 - cross_x.minimum(cross_y).minimum(stop)
+    left_2 = 1.0 - cross_x.maximum(cross_y).minimum(stop)
+    left_3 = 1.0 - stop
+    rise_1, rise_2 = between - before, after - between
+    sums = []
+    powers = [left, left_1, left_2, left_3]
+    for k in (1, 2, 3):
+        total = before * powers[0] + rise_1 * powers[1] + rise_2 * powers[2] - after * powers[3]
+        sums.append(total / k)
+        powers = [
+            power * v for power, v in zip(powers, (left, left_1, left_2, left_3), strict=True)
+        ]
+    return Moments(*sums)
 
 
-def _advance(layer: Layer, walk: Walk, rule: PowerRule) -> tuple[Walk, Tensor]:
-    """One cell further; also which flights have reached the lower face."""
-    leaves = [
-        (edges[cell + (tan > 0)] - at) / tan
-        for edges, cell, tan, at in zip(
-            layer.edges, walk.cell, walk.slope, walk.position, strict=True
-        )
-    ]
-    first = leaves[0].minimum(leaves[1])
-    until = first.clamp(max=1.0).maximum(walk.done)
-    width = len(layer.edges[1]) - 1
-    index = walk.first_cell + walk.cell[0] * width + walk.cell[1]
-    length = (until - walk.done) * walk.secant
-    half, whole, state = power_increments(rule, layer.density[index], length, walk.state)
-    remaining = (1.0 - until) * walk.secant
-    moments = add_segment(walk.moments, (half, whole), length, remaining)
-    cell_x, cell_y = (
-        cell + torch.where(leave <= first, torch.where(tan > 0, 1, -1), 0)
-        for cell, leave, tan in zip(walk.cell, leaves, walk.slope, strict=True)
-    )
-    walk = walk._replace(cell=(cell_x, cell_y), done=until, state=state, moments=moments)
-    return walk, until >= 1.0
+def _next_border(
+    at: Float[Tensor, " mu"], tan: Float[Tensor, " mu"], start: Float[Tensor, " mu"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cell at the depth ``start``, direction of motion, and depth of the next border."""
+    cell = (at + start * tan).floor_()
+    sign = tan.sign()
+    border = cell + (0.5 * sign + 0.5)
+    return cell, sign, ((border - at) / tan).maximum(start)
 
 
-def _select(walk: Walk, index: Tensor) -> Walk:
-    """The flights at ``index``."""
-    return Walk(
-        position=_pick(walk.position, index),
-        slope=_pick(walk.slope, index),
-        cell=_pick(walk.cell, index),
-        first_cell=walk.first_cell[index],
-        secant=walk.secant[index],
-        done=walk.done[index],
-        state=_pick(walk.state, index),
-        moments=Moments(*(part[index] for part in walk.moments)),
-    )
+def _row(layer: Layer, cell_x: Float[Tensor, " mu"]) -> Float[Tensor, " mu"]:
+    """Index of the cell at column 0 of a row of cells, outside rows clamped to the border."""
+    n_x, n_y = layer.shape
+    width = n_y + 2
+    return cell_x.clamp(-1.0, float(n_x)).mul_(width).add_(layer.first_cell).add_(width + 1)
 
 
-def _pick(pair: Pair, index: Tensor) -> Pair:
-    return pair[0][index], pair[1][index]
+def _look_up(layer: Layer, index: Float[Tensor, " mu"]) -> Float[Tensor, " mu"]:
+    return layer.density.index_select(0, index.long())

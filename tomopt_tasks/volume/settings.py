@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import Config
-from tomopt_tasks.quantities import Count, Length, PositiveLength
+from tomopt_tasks.quantities import Count, Length, NonNegativeLength, PositiveLength
 
 TOLERANCE = 1e-6
 """How far from a whole number of voxels an extent may be, in voxels."""
@@ -28,7 +28,8 @@ class World(Config):
     def _check(self) -> Self:
         low, high = self.passive
         if not 0.0 <= low < high:
-            what = "got [{low}, {high}] m, but bottom and top must be ascending and not below 0 m"
+            what = "got [{low}, {high}] m, but bottom and top must be ascending and not below 0 m;"
+            what += " change them"
             raise PydanticCustomError(
                 "passive", what, {"path": ("passive",), "low": low, "high": high}
             )
@@ -74,7 +75,7 @@ class LadleFurnaceSettings(Config):
     """Fill heights z [m]; ascending, on voxel borders, above the floor layer."""
     per_height: Count = 5
     """Volumes for each height; >= 1."""
-    slag: Length = Field(default=0.1, ge=0)
+    slag: NonNegativeLength = 0.1
     """Thickness of the slag [m]; >= 0; a whole number of voxels."""
     fill_material: str = "hot liquid steel"
     """Material below the fill height (a name of the material table)."""
