@@ -27,8 +27,11 @@ PHYSICS = [
     "wrapper",
 ]
 PHYSICS_MAY_USE = {"jaxtyping", "numpy", "pydantic", "pydantic_core", "torch"}
-# quantities reads "10 cm"; it imports pint when the first such string comes
-PHYSICS_EXCEPTIONS = {("tomopt_tasks.quantities", "pint")}
+# lazy ones: the reader of "10 cm", and the display of a notebook
+PHYSICS_EXCEPTIONS = {
+    ("tomopt_tasks.quantities", "pint"),
+    ("tomopt_tasks.callbacks.monitors", "IPython"),
+}
 
 FLOWS_MAY_USE = {
     "flows",
@@ -58,7 +61,9 @@ for name in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def graph():
-    return grimp.build_graph("tomopt_tasks", "flows", include_external_packages=True)
+    return grimp.build_graph(
+        "tomopt_tasks", "flows", include_external_packages=True, cache_dir=None
+    )
 
 
 def inside(module: str, packages: set[str]) -> bool:
