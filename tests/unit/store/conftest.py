@@ -2,7 +2,13 @@ import hashlib
 
 import pytest
 
-from tomopt_tasks.store import open_store
+from tomopt_tasks.store import local, open_store
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    """Only a power cut can tell fsync from nothing; the writers of test_commit keep theirs."""
+    monkeypatch.setattr(local.os, "fsync", lambda _: None)
 
 
 @pytest.fixture
