@@ -1,0 +1,179 @@
+"""The ``tomopt`` command.
+
+Starts in a fraction of a second: torch, Prefect and the drawing libraries are imported by the
+commands that need them. What a user can mend ends in one sentence and exit code 2.
+"""
+
+import sys
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tomopt_tasks._settings import default_store
+from tomopt_tasks.core import UserError
+
+app = typer.Typer(
+    help="Design muon-tomography detectors by gradient descent: declarative, cached, reproducible.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).", show_default=False)]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=1", help="Change one entry of the study; repeatable."),
+]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option("--store", help="Where results lie; default: $TOMOPT_STORE, else data/store."),
+]
+
+
+class Runner(StrEnum):
+    """Who calls the stages."""
+
+    prefect = "prefect"
+    plain = "plain"
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one sentence and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"tomopt: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,  # noqa: FBT002
+) -> None:
+    if version:
+        typer.echo(f"tomopt {metadata.version('tomopt-tasks')}")
+        raise typer.Exit
+
+
+@app.command()
+def plan(
+    study: StudyFile,
+    changes: Changes = None,
+    store: StoreUrl = None,
+    every: Annotated[bool, typer.Option("--all", help="One line for every epoch.")] = False,  # noqa: FBT002
+) -> None:
+    """Say what would run and why; nothing runs."""
+    from tomopt_tasks.config.load import load_study  # noqa: PLC0415
+    from tomopt_tasks.planning.lookup import existing_store, look_up  # noqa: PLC0415
+    from tomopt_tasks.planning.plan import plan_study  # noqa: PLC0415
+    from tomopt_tasks.planning.show import plan_lines  # noqa: PLC0415
+
+    loaded = load_study(study, pairs(changes))
+    steps = look_up(plan_study(loaded), existing_store(store or default_store()), loaded.study)
+    for line in plan_lines(steps, every=every):
+        typer.echo(line)
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    changes: Changes = None,
+    store: StoreUrl = None,
+    runner: Annotated[Runner, typer.Option(help="Under Prefect, or without it.")] = Runner.prefect,
+) -> None:
+    """Optimise the detector of a study and report; what is stored already does not run again."""
+    from tomopt_tasks.config.load import load_study  # noqa: PLC0415
+    from tomopt_tasks.runs import command  # noqa: PLC0415
+    from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
+
+    loaded = load_study(study, pairs(changes))
+    results = open_store(store or default_store())
+    source = (str(study), dict(pairs(changes)))
+    try:
+        if runner is Runner.plain:
+            lines = command.run_plain(loaded, results, source)
+        else:
+            typer.echo("starting Prefect", err=True)
+            from flows.optimise import optimise  # noqa: PLC0415
+
+            lines = command.run_flow(optimise, results, source)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; everything finished is stored: run it again to go on", err=True)
+        raise typer.Exit(130) from None
+    for line in lines:
+        typer.echo(line)
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Run, or study for its last run.")],
+    store: StoreUrl = None,
+) -> None:
+    """Make the report and the detector files of a run again, and print its table."""
+    from tomopt_tasks.runs.command import result_lines  # noqa: PLC0415
+    from tomopt_tasks.runs.manifest import find_run  # noqa: PLC0415
+    from tomopt_tasks.runs.outputs import write_report  # noqa: PLC0415
+    from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
+
+    results = open_store(store or default_store(), create=False)
+    for line in result_lines(write_report(results, find_run(results, name))):
+        typer.echo(line)
+
+
+@app.command()
+def show(study: StudyFile, changes: Changes = None) -> None:
+    """Print the study as it is understood: bases merged, defaults filled in, SI units."""
+    from tomopt_tasks.config.dump import dump_study  # noqa: PLC0415
+    from tomopt_tasks.config.load import load_study  # noqa: PLC0415
+
+    typer.echo(dump_study(load_study(study, pairs(changes))), nl=False)
+
+
+@app.command()
+def evaluate(
+    detector: Annotated[Path, typer.Argument(help="Detector file (YAML).", show_default=False)],
+    against: Annotated[str, typer.Option(metavar="RUN", help="Run, or study for its last run.")],
+    store: StoreUrl = None,
+) -> None:
+    """Judge a detector of your own against the designs of a run, on the same muons."""
+    from tomopt_tasks.runs.command import table_lines  # noqa: PLC0415
+    from tomopt_tasks.runs.judging import judge  # noqa: PLC0415
+    from tomopt_tasks.runs.manifest import find_run  # noqa: PLC0415
+    from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
+
+    results = open_store(store or default_store(), create=False)
+    for line in table_lines(judge(results, find_run(results, against), detector).rows):
+        typer.echo(line)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors."""
+    import json  # noqa: PLC0415
+
+    from tomopt_tasks.config.schema import json_schema  # noqa: PLC0415
+
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def pairs(changes: list[str] | None) -> list[tuple[str, str]]:
+    """``a.b=1`` as ("a.b", "1").
+
+    Raises:
+        UserError: no ``=`` in a change.
+    """
+    found = []
+    for change in changes or []:
+        place, equals, value = change.partition("=")
+        if not equals:
+            raise UserError(f"--set {change}: has no '='; write, for example, --set seed=2")
+        found.append((place.strip(), value))
+    return found
+
+
+if __name__ == "__main__":
+    main()

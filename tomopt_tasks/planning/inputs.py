@@ -1,0 +1,118 @@
+"""What each stage reads of a study, and nothing beyond: these settings are hashed into its key.
+
+Seeds are explicit, defaults are filled in, and names that a stage does not read are neutral: a
+phase enters without its name and its number of epochs, so that a fit can be extended.
+"""
+
+from typing import Literal
+
+from tomopt_tasks.core import Config
+from tomopt_tasks.detectors.settings import DetectorSettings
+from tomopt_tasks.evaluation.settings import EvaluationSettings
+from tomopt_tasks.inference.settings import InferenceSettings
+from tomopt_tasks.losses.settings import LossSettings
+from tomopt_tasks.muons.settings import MuonSettings
+from tomopt_tasks.scattering.settings import ScatterSettings
+from tomopt_tasks.volume.settings import SceneSettings, World
+from tomopt_tasks.wrapper.settings import ParameterRules, Phase
+
+Split = Literal["train", "valid", "test"]
+"""Fits see train; calibration and selection see valid; test is judged once."""
+
+
+class VolumesInputs(Config):
+    """Reads of ``make_volumes``; no parents."""
+
+    world: World
+    """Box and voxels."""
+    scene: SceneSettings
+    """Family of objects."""
+    seed: int
+    """Names the streams of the scenes."""
+    split: Split
+    """Which bank the volumes are for."""
+
+
+class BankInputs(Config):
+    """Reads of ``transport_muons``; parent: volumes."""
+
+    world: World
+    """Box and voxels."""
+    muons: MuonSettings
+    """Source, plane, muons per volume and aim; replicas and fresh are neutral."""
+    transport: ScatterSettings
+    """Scatter model."""
+    seed: int
+    """Names the streams of the muons."""
+    split: Split
+    """Which volumes are exposed."""
+    replica: int
+    """Number of the exposure, from 0."""
+
+
+class StartInputs(Config):
+    """Reads of ``start_fit``; no parents."""
+
+    world: World
+    """Box that the detector stands in."""
+    detector: DetectorSettings
+    """Detector that the fit starts from."""
+    parameters: ParameterRules
+    """What learns."""
+    seed: int
+    """Names the streams of the fit."""
+
+
+class EpochInputs(Config):
+    """Reads of ``fit_epoch``; parents: checkpoint, volumes, bank."""
+
+    phase: Phase
+    """Settings of the phase; name and number of epochs are neutral."""
+    phase_index: int
+    """Number of the phase, from 0."""
+    epoch: int
+    """Epochs of the fit before this one, in all phases."""
+    phase_epoch: int
+    """Epochs of the phase before this one; the search of rates comes first and counts."""
+    volumes_per_step: int
+    """Volumes that one update looks at."""
+    parameters: ParameterRules
+    """What learns."""
+    inference: InferenceSettings
+    """From scatters to predictions."""
+    loss: LossSettings
+    """What is minimised."""
+    gap: float
+    """Smallest distance in z between two panels of a group [m]."""
+    seed: int
+    """Names the streams of the fit."""
+
+
+class PredictInputs(Config):
+    """Reads of ``predict``; parents: volumes, bank, and checkpoint for the fitted design."""
+
+    world: World
+    """Box that the detector stands in."""
+    detector: DetectorSettings | None
+    """A design as it is; none for the one in the checkpoint."""
+    inference: InferenceSettings
+    """From scatters to predictions."""
+    edges: Literal["hard", "smooth"]
+    """Edges of the panels."""
+    exposures: tuple[int, ...]
+    """Muons per volume, ascending; the last is the full exposure."""
+    seed: int
+    """Names the streams of the hits."""
+    split: Split
+    """Which bank is predicted."""
+
+
+class EvaluateInputs(Config):
+    """Reads of ``evaluate``; parents: ``valid/<design>`` and ``test/<design>`` of each design."""
+
+    evaluation: EvaluationSettings
+    """How designs are judged."""
+    designs: tuple[str, ...]
+    """Names, in the order of the tables."""
+    baselines: tuple[str, ...]
+    """Those that the best of is the reference of the paired ratios."""

@@ -1,0 +1,194 @@
+"""From a study to its stages: what runs in which order, from what, and under which key.
+
+This is the one description of the data flow; the flows and the plain runner walk along it.
+Nothing runs here and nothing is read but the study, so a plan costs milliseconds.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tomopt_tasks.caching.closure import code_digest
+from tomopt_tasks.caching.keys import Numerics, components, numerics, stage_key
+from tomopt_tasks.config.study import Study
+from tomopt_tasks.core import Config
+from tomopt_tasks.planning.inputs import (
+    BankInputs,
+    EpochInputs,
+    EvaluateInputs,
+    PredictInputs,
+    Split,
+    StartInputs,
+    VolumesInputs,
+)
+
+KINDS = {
+    "make_volumes": "volumes",
+    "transport_muons": "bank",
+    "start_fit": "checkpoint",
+    "fit_epoch": "checkpoint",
+    "predict": "predictions",
+    "evaluate": "evaluation",
+}
+"""Name of a stage -> kind of what it stores, in pipeline order."""
+
+FITTED = "fit"
+"""The design that the fit ends with, where a study names designs to compare."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One unit of work whose result is a function of ``key``."""
+
+    name: str
+    """What runs: a function of ``stages.py``."""
+    label: str
+    """What it is for, unique in a study: "train volumes", "coarse epoch 3"."""
+    inputs: Config
+    """What it reads of the study."""
+    parents: Mapping[str, str]
+    """Role -> key of the stage that plays it."""
+    components: Mapping[str, Any]
+    """Everything that the key hashes."""
+    key: str
+    """Where its result lies."""
+
+    @property
+    def kind(self) -> str:
+        """Kind of the stored result."""
+        return KINDS[self.name]
+
+
+def plan_study(
+    study: Study, numbers: Numerics | None = None, reference: str | None = None
+) -> list[Stage]:
+    """All stages of a study in an order in which they can run.
+
+    Args:
+        study: a validated study.
+        numbers: see ``Numerics``; default: those of this process.
+        reference: the design that others are paired with; default: the best baseline.
+    """
+    baselines = (reference,) if reference else study.baselines
+    return _Planner(study, numbers or numerics(), baselines).plan()
+
+
+class _Planner:
+    def __init__(self, study: Study, numbers: Numerics, baselines: tuple[str, ...]) -> None:
+        self.study = study
+        self.numbers = numbers
+        self.baselines = baselines
+        self.stages: list[Stage] = []
+        self.banks: dict[tuple[Split, int], dict[str, Stage]] = {}
+
+    def plan(self) -> list[Stage]:
+        fit = self.study.fit
+        n_epochs = sum(phase.total_epochs for phase in fit.phases)
+        replicas: dict[Split, int] = {"train": self._replicas(n_epochs), "valid": 1, "test": 1}
+        volumes = {split: self._volumes(split) for split, count in replicas.items() if count}
+        for split, count in replicas.items():
+            for replica in range(count):
+                self._bank(split, replica, count, volumes[split])
+        checkpoint = self._start()
+        for epoch, (index, phase_epoch) in enumerate(self._epochs()):
+            bank = self.banks["train", epoch % replicas["train"]]
+            checkpoint = self._epoch(index, phase_epoch, epoch, {"checkpoint": checkpoint, **bank})
+        scores: dict[str, Stage] = {}
+        judged: tuple[Split, ...] = ("valid", "test")
+        for design in self.study.compare:
+            for split in judged:
+                scores[f"{split}/{design}"] = self._predict(design, split, checkpoint)
+        self._evaluate(scores)
+        return self.stages
+
+    def _replicas(self, n_epochs: int) -> int:
+        """Exposures of the training volumes that some epoch reads."""
+        muons = self.study.muons
+        return n_epochs if muons.fresh else min(muons.replicas, n_epochs)
+
+    def _epochs(self) -> Iterator[tuple[int, int]]:
+        for index, phase in enumerate(self.study.fit.phases):
+            for epoch in range(phase.total_epochs):
+                yield index, epoch
+
+    def _volumes(self, split: Split) -> Stage:
+        scenes = self.study.scenes
+        inputs = VolumesInputs(
+            world=self.study.world, scene=getattr(scenes, split), seed=scenes.seed, split=split
+        )
+        return self._add("make_volumes", f"{split} volumes", inputs, {})
+
+    def _bank(self, split: Split, replica: int, count: int, volumes: Stage) -> None:
+        muons = self.study.muons
+        inputs = BankInputs(
+            world=self.study.world,
+            muons=muons.model_copy(update={"replicas": 1, "fresh": False}),
+            transport=self.study.transport,
+            seed=muons.seed,
+            split=split,
+            replica=replica,
+        )
+        label = f"{split} bank {replica + 1}" if count > 1 else f"{split} bank"
+        bank = self._add("transport_muons", label, inputs, {"volumes": volumes})
+        self.banks[split, replica] = {"volumes": volumes, "bank": bank}
+
+    def _start(self) -> Stage:
+        fit = self.study.fit
+        inputs = StartInputs(
+            world=self.study.world,
+            detector=self.study.detectors[fit.start],
+            parameters=fit.parameters,
+            seed=fit.seed,
+        )
+        return self._add("start_fit", "start of the fit", inputs, {})
+
+    def _epoch(
+        self, index: int, phase_epoch: int, epoch: int, parents: Mapping[str, Stage]
+    ) -> Stage:
+        phase = self.study.fit.phases[index]
+        inputs = EpochInputs(
+            phase=phase.model_copy(update={"name": "phase", "epochs": 0}),
+            phase_index=index,
+            epoch=epoch,
+            phase_epoch=phase_epoch,
+            volumes_per_step=phase.volumes_per_step,
+            parameters=phase.parameters,
+            inference=self.study.inference,
+            loss=self.study.loss,
+            gap=self.study.constraints.gap,
+            seed=self.study.fit.seed,
+        )
+        n_search = phase.total_epochs - phase.epochs
+        what, number = ("search", phase_epoch + 1), ("epoch", phase_epoch + 1 - n_search)
+        word, count = what if phase_epoch < n_search else number
+        return self._add("fit_epoch", f"{phase.name} {word} {count}", inputs, parents)
+
+    def _predict(self, design: str, split: Split, checkpoint: Stage) -> Stage:
+        judged = self.study.evaluation
+        inputs = PredictInputs(
+            world=self.study.world,
+            detector=None if design == FITTED else self.study.detectors[design],
+            inference=self.study.inference,
+            edges=judged.edges,
+            exposures=judged.exposures,
+            seed=judged.seed,
+            split=split,
+        )
+        parents = dict(self.banks[split, 0])
+        if design == FITTED:
+            parents["checkpoint"] = checkpoint
+        return self._add("predict", f"{design} on {split}", inputs, parents)
+
+    def _evaluate(self, scores: Mapping[str, Stage]) -> Stage:
+        inputs = EvaluateInputs(
+            evaluation=self.study.evaluation,
+            designs=self.study.compare,
+            baselines=self.baselines,
+        )
+        return self._add("evaluate", "evaluation", inputs, scores)
+
+    def _add(self, name: str, label: str, inputs: Config, parents: Mapping[str, Stage]) -> Stage:
+        keys = {role: parent.key for role, parent in parents.items()}
+        parts = components(name, inputs, keys, code_digest(name), self.numbers)
+        self.stages.append(Stage(name, label, inputs, keys, parts, stage_key(parts)))
+        return self.stages[-1]

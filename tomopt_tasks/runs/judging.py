@@ -1,0 +1,96 @@
+"""Judge a detector that somebody typed against the designs of a run, on the banks of that run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tomopt_tasks.config.load import load_detector
+from tomopt_tasks.core import UserError
+from tomopt_tasks.planning.plan import plan_study
+from tomopt_tasks.reports.data import Target, design_label, target_of
+from tomopt_tasks.reports.numbers import interval, rounded, scientific, with_error
+from tomopt_tasks.runs import body
+from tomopt_tasks.runs.manifest import study_of
+from tomopt_tasks.runs.run import Call, call_plain
+from tomopt_tasks.store.refs import Ref
+from tomopt_tasks.store.store import Store
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The rows of the comparison, the design that they are about, and what had to run."""
+
+    name: str
+    rows: list[dict[str, str]]
+    executed: int
+
+
+def judge(store: Store, run: str, file: Path, call: Call = call_plain) -> Judged:
+    """Predict the banks of a run with a detector, and pair its errors with those of the run.
+
+    The detector is taken as written, also where it uses another budget than those of the run.
+
+    Args:
+        store: where the run is.
+        run: its id.
+        file: a detector file.
+        call: has the work of a stage done.
+
+    Raises:
+        UserError: the file is wrong, or the run is not complete in the store.
+    """
+    study = study_of(store, run)
+    detector = load_detector(file, study.world)
+    taken = (*study.compare, *study.detectors)
+    name = f"{file.stem}_file" if file.stem in taken else file.stem
+    study = study.model_copy(
+        update={
+            "detectors": {**study.detectors, name: detector},
+            "compare": (*study.compare, name),
+        }
+    )
+    counted = len(body.executed)
+    refs: dict[str, Ref] = {}
+    for stage in plan_study(study, reference=name):
+        ref = store.find(stage.kind, stage.key)
+        if ref is None and stage.name not in ("predict", "evaluate"):
+            raise UserError(
+                f"run {run}: {stage.label} is not in the store as this version of the code makes "
+                "it; run its study again"
+            )
+        if ref is None:
+            work = body.work_of(stage, store, refs)
+            ref = Ref.model_validate(call(stage, work, hit=False))
+        refs[stage.key] = ref
+    evaluation = store.get_record(refs[stage.key])
+    rows = _rows(evaluation, name, target_of(study.model_dump(mode="json")))
+    return Judged(name, rows, len(body.executed) - counted)
+
+
+def _rows(evaluation: Mapping[str, Any], name: str, target: Target) -> list[dict[str, str]]:
+    """One row a design: its error, and the error of ``name`` relative to it."""
+    rows = []
+    for each in (name, *(other for other in evaluation["designs"] if other != name)):
+        design, pair = evaluation["designs"][each], evaluation["paired"].get(each)
+        rows.append(
+            {
+                "design": design_label(each),
+                target.axis("RMSE"): with_error(
+                    target.scale * design["rmse"], target.scale * design["rmse_se"]
+                ),
+                target.square("MSE"): scientific(design["mse"], design["mse_se"]),
+                "budget used [m²]": f"{design['budget_used']:.3f}",
+                f"MSE of {name} relative to it": rounded(1 / pair["ratio"]) if pair else "1",
+                "95 % interval": interval(1 / pair["high"], 1 / pair["low"]) if pair else "-",
+                "result": _words(pair) if pair else "",
+            }
+        )
+    return rows
+
+
+def _words(pair: Mapping[str, Any]) -> str:
+    """What the pair of another design says about the judged one."""
+    if pair["low"] > 1:
+        return "beats it"
+    return "is worse" if pair["high"] < 1 else "a tie"

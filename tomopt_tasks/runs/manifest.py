@@ -1,0 +1,137 @@
+"""The manifest of a run: what was asked, planned, found and made, when and where.
+
+A run is a study with its plan, so running the same study again appends to the same run. Entries are
+append-only: "started" (with the plan, once) and then "finished", "failed" or "interrupted"; a run
+that was killed has no end. Times, host and versions are provenance and live here only.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tomopt_tasks.caching.keys import digest
+from tomopt_tasks.config.study import Study
+from tomopt_tasks.core import UserError
+from tomopt_tasks.planning.plan import Stage
+from tomopt_tasks.store.store import Store
+
+PACKAGES = ("tomopt-tasks", "torch", "numpy", "zarr", "pydantic", "prefect")
+
+
+def run_id(study: Study, stages: Sequence[Stage]) -> str:
+    """The name of a study and a digest of its plan: equal work, equal run."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in study.study.lower())
+    return f"{name.strip('-')[:80] or 'study'}-{digest([stage.key for stage in stages])[:8]}"
+
+
+def find_run(store: Store, name: str) -> str:
+    """The run that a person means: its id, the start of one, or a study's name (newest run).
+
+    Raises:
+        UserError: none or several fit.
+    """
+    runs = store.runs()
+    if name in runs:
+        return name
+    of_study = [run for run in runs if run.rpartition("-")[0] == name]
+    if of_study:
+        return max(of_study, key=lambda run: str(store.read_run(run)[-1].get("at", "")))
+    fitting = [run for run in runs if run.startswith(name)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise UserError(f"run {name!r} fits {', '.join(fitting[:5])}; write more of its name")
+    known = ", ".join(runs[-5:]) or "none yet"
+    raise UserError(f"there is no run {name!r} in {store.url}; runs: {known}")
+
+
+def study_of(store: Store, run: str) -> Study:
+    """The study of a run, as it was validated then.
+
+    Raises:
+        UserError: the manifest does not hold one that this version can read.
+    """
+    for entry in reversed(store.read_run(run)):
+        if entry.get("settings"):
+            try:
+                return Study.model_validate(entry["settings"])
+            except ValueError as error:
+                msg = (
+                    f"run {run} was made by another version of tomopt, whose study this one "
+                    "cannot read; run its study file again"
+                )
+                raise UserError(msg) from error
+    raise UserError(f"run {run} holds no study; run its study file again")
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, host and command; no part of any key."""
+    return {
+        "versions": {"python": platform.python_version(), **_versions()},
+        "host": {
+            "name": platform.node(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+            "threads": os.environ.get("OMP_NUM_THREADS", ""),
+            "pid": os.getpid(),
+        },
+        "commit": _commit(),
+        "command": ["tomopt", *sys.argv[1:]],
+    }
+
+
+def seeds_of(study: Study) -> dict[str, int]:
+    """The seeds that the streams of a study are named by."""
+    return {
+        "scenes": study.scenes.seed,
+        "muons": study.muons.seed,
+        "fit": study.fit.seed,
+        "evaluation": study.evaluation.seed,
+    }
+
+
+def last_made(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Key -> {"sha256", "seconds"} of the stages that a run executed, the last time each."""
+    return {key: made for entry in entries for key, made in entry.get("executed", {}).items()}
+
+
+def epoch_row(
+    label: str, components: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The metrics of an epoch with its number (from 0) and its phase (the head of the label)."""
+    phase = label.rsplit(" ", 2)[0]
+    return {"epoch": components["inputs"]["epoch"], "phase": phase, **metrics}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str:
+    """The commit of the source tree that this code runs from; empty outside of one."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

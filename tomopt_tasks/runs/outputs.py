@@ -1,0 +1,63 @@
+"""What a run leaves for people: the page, and the winning detector as YAML and CSV.
+
+These files are derived: ``tomopt report RUN`` makes them again from the store.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tomopt_tasks._settings import project_root
+from tomopt_tasks.reports.data import ReportData, final_design
+from tomopt_tasks.reports.export import detector_csv, detector_yaml
+from tomopt_tasks.runs.results import results_of
+from tomopt_tasks.store.store import Store
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of a run, and what they were made of."""
+
+    data: ReportData
+    report: Path
+    detector_yaml: Path
+    detector_csv: Path
+
+
+def report_folder(store: Store, run: str) -> Path:
+    """Where the files of a run lie: in a local store, else below the project."""
+    local = "://" not in store.url
+    return (Path(store.url) if local else project_root() / ".tomopt") / "reports" / run
+
+
+def write_report(store: Store, run: str) -> Outputs:
+    """Write the report and the final detector of a finished run.
+
+    Args:
+        store: where the run is.
+        run: its id.
+
+    Raises:
+        UserError: the run has not finished, or what it made is lost.
+    """
+    from tomopt_tasks.reports.page import render_html  # noqa: PLC0415 - brings matplotlib along
+
+    data = results_of(store, run)
+    folder = report_folder(store, run)
+    name = final_design(data.evaluation)
+    panels = data.evaluation["designs"][name]["geometry"]
+    comment = f"Final detector of run {run}; numbers in m.\nMade by: {data.command}"
+    outputs = Outputs(
+        data, folder / "report.html", folder / "detector.yaml", folder / "detector.csv"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(outputs.report, render_html(data))
+    _replace(outputs.detector_yaml, detector_yaml(panels, comment=comment))
+    _replace(outputs.detector_csv, detector_csv(panels))
+    return outputs
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
