@@ -75,7 +75,7 @@ def parse_quantity(text: str, unit: str) -> float:
     """
     found = _TEXT.fullmatch(text)
     if found is None:
-        raise ValueError("not a number with a unit")
+        raise ValueError("no quantity")
     number, written = Decimal(found.group(1)), found.group(2) or ""
     try:
         return float(_registry().Quantity(number, _units(written)).to(_units(unit)).magnitude)
@@ -102,17 +102,17 @@ class Unit:
         """A float for a number or a string with a unit; a sentence for anything else."""
         kind, example = _NAMES.get(self.symbol, (f"a value in {self.symbol}", f"1 {self.symbol}"))
         reason = ""
-        if isinstance(value, str) and (self.symbol == "1" or not _is_number(value)):
+        if isinstance(value, str) and not _is_number(value):
             try:
                 return parse_quantity(value, self.symbol)
             except ValueError as error:
-                reason = str(error)
+                reason = f" ({error})" if "unit" in str(error) else ""
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             return value
         in_unit = "" if self.symbol == "1" else f" in {self.symbol}"
         raise PydanticCustomError(
             "quantity",
-            "is not {kind}; write a number{in_unit} or, for example, {example}",
+            "is not {kind}{reason}; write a number{in_unit} or, for example, {example}",
             {"kind": kind, "in_unit": in_unit, "example": f'"{example}"', "reason": reason},
         )
 
@@ -127,10 +127,10 @@ class Unit:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         number = handler(schema)
-        if self.symbol == "1":
-            return {**number, "x-unit": "1"}
         _, example = _NAMES.get(self.symbol, ("", f"1 {self.symbol}"))
         text = {"type": "string", "examples": [example]}
+        if self.symbol == "1":
+            text = {"type": "string", "examples": ["90 %"], "pattern": r"^[^%]*\d\s*%\s*$"}
         return {"anyOf": [number, text], "x-unit": self.symbol}
 
 
@@ -147,6 +147,9 @@ Length = Annotated[float, Unit("m")]
 
 PositiveLength = Annotated[float, Field(gt=0), Unit("m")]
 """[m]; > 0."""
+
+NonNegativeLength = Annotated[float, Field(ge=0), Unit("m")]
+"""[m]; >= 0."""
 
 Area = Annotated[float, Field(gt=0), Unit("m2")]
 """[m2]; > 0."""
@@ -177,6 +180,12 @@ PositiveNumber = Annotated[float, Field(gt=0), Unit("1")]
 
 Fraction = Annotated[float, Field(ge=0, le=1), Unit("1")]
 """0 to 1; ``"90 %"`` is welcome."""
+
+Probability = Annotated[float, Field(gt=0, le=1), Unit("1")]
+"""> 0, <= 1."""
+
+Memory = Annotated[float, Field(ge=0, lt=1), Unit("1")]
+"""Weight of the past in a running mean; >= 0, < 1."""
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 """A whole number; >= 1."""

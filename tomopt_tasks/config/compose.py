@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from tomopt_tasks.config.document import Document, Mark, parse_document, parse_value, read_text
-from tomopt_tasks.config.paths import Path, get_value, parse_path, set_value, show_path
+from tomopt_tasks.config.paths import Path, get_value, parse_path, set_value, show_path, show_value
 from tomopt_tasks.config.version import bring_up_to_date
 from tomopt_tasks.core import UserError
 
@@ -98,6 +98,8 @@ def _override(document: Document, place: str, text: str) -> None:
     path = set_value(document.data, path, value)
     document.marks = {p: m for p, m in document.marks.items() if p[: len(path)] != path}
     document.marks[path] = Mark(label)
+    for length in range(1, len(path)):
+        document.marks.setdefault(path[:length], Mark(label))
     if value is None and len(path) > 1 and path[-2] in _REMOVABLE:
         del get_value(document.data, path[:-1])[path[-1]]
 
@@ -113,8 +115,8 @@ def _expand_like(document: Document, split: str, asking: tuple[str, ...]) -> Non
     asking = (*asking, split)
     if other not in ("train", "valid", "test") or other in asking:
         raise UserError(
-            f"{show_path(here)}: got {other!r}, but it must name another scene, which is not made "
-            f"like this one: train, valid or test ({mark})"
+            f"{show_path(here)}: got {show_value(other)}, but it must name another scene "
+            f"(train, valid or test), and not in a circle; change it ({mark})"
         )
     _expand_like(document, other, asking)
     own = document.subtree(path)
@@ -143,9 +145,8 @@ def _insert_file(document: Document, path: Path) -> None:
 
 def _relative(name: Any, mark: Mark, path: Path) -> FilePath:  # noqa: ANN401
     if not isinstance(name, str) or not name:
-        raise UserError(
-            f"{show_path(path)}: got {name!r}, but the name of a file is needed ({mark})"
-        )
+        got = f"got {show_value(name)}, but the name of a file is needed; write it"
+        raise UserError(f"{show_path(path)}: {got} ({mark})")
     return FilePath(os.path.normpath(FilePath(mark.where).parent / name))
 
 

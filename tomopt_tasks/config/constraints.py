@@ -2,12 +2,10 @@
 
 from math import sqrt
 
-from pydantic import Field
-
 from tomopt_tasks.config.problems import Problem
 from tomopt_tasks.core import Config
 from tomopt_tasks.detectors.settings import DetectorSettings, LayerSettings
-from tomopt_tasks.quantities import Area, Length
+from tomopt_tasks.quantities import Area, NonNegativeLength
 
 SAME = 1e-9
 """Relative difference below which two values count as equal."""
@@ -19,7 +17,7 @@ class Constraints(Config):
     area: Area | None = 6.0
     """Area that all panels share [m2]; > 0; sides are start values and are scaled by one factor
     to it, so that each panel keeps its share; null: sides are free and as written."""
-    gap: Length = Field(default=0.01, ge=0)
+    gap: NonNegativeLength = 0.01
     """Smallest distance in z between two panels of a group [m]; >= 0."""
 
 

@@ -36,12 +36,12 @@ def check_detector(detector: DetectorSettings, world: World, gap: float, path: P
         _check_zone((*here, "z"), layer, world)
         _check_gap(here, layer, gap)
     for side in ("above", "below"):
-        n_panels = sum(len(layer.panels) for layer in detector.layers if layer.pos == side)
-        if n_panels < 2:
+        n = sum(len(layer.panels) for layer in detector.layers if layer.pos == side)
+        if n < 2:
             raise Problem(
                 path,
-                f"got {n_panels} panels {side} the passive volume, but a track needs at least 2 "
-                "on each side; add panels",
+                f"got {n} panel{'' if n == 1 else 's'} {side} the passive volume, but a track "
+                "needs at least 2 on each side; add panels",
             )
 
 

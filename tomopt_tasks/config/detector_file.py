@@ -10,10 +10,11 @@ from tomopt_tasks.core import Config
 from tomopt_tasks.detectors.settings import DetectorSettings
 from tomopt_tasks.quantities import (
     CostPerArea,
-    Fraction,
+    Flag,
     Length,
     PositiveLength,
     PositiveNumber,
+    Probability,
 )
 
 Point = tuple[Length, Length]
@@ -46,12 +47,14 @@ class PanelTraits(Config):
     """Soft edges of the response in training: ``sigmoid`` or Gaussian (``panel``)."""
     sigma: PositiveLength = 1.0e-4
     """Hit resolution [m]; > 0."""
-    efficiency: Annotated[Fraction, Field(gt=0)] = 0.9
+    efficiency: Probability = 0.9
     """Probability of a hit inside the panel; > 0, <= 1."""
     cost: CostPerArea = 1.0
     """Cost per area [1/m2]; > 0."""
     smooth: PositiveNumber = 1.0
     """Softness of the edge of a sigmoid panel, in half-widths; > 0."""
+    soft_resolution: Flag = False
+    """Whether soft edges blur hits as they fade; true is compat: TomOpt."""
 
 
 class OtherTraits(Config):
@@ -61,12 +64,14 @@ class OtherTraits(Config):
     """Soft edges; null: as the detector."""
     sigma: PositiveLength | None = None
     """Hit resolution [m]; > 0; null: as the detector."""
-    efficiency: Annotated[Fraction, Field(gt=0)] | None = None
+    efficiency: Probability | None = None
     """Probability of a hit inside the panel; > 0, <= 1; null: as the detector."""
     cost: CostPerArea | None = None
     """Cost per area [1/m2]; > 0; null: as the detector."""
     smooth: PositiveNumber | None = None
     """Softness of the edge, in half-widths; > 0; null: as the detector."""
+    soft_resolution: Flag | None = None
+    """Whether soft edges blur hits as they fade; null: as the detector."""
 
 
 class PanelOverride(OtherTraits):
@@ -121,7 +126,7 @@ class PanelGroup(Config):
             values = getattr(self, name)
             each = isinstance(values, tuple) and (name == "side" or isinstance(values[0], tuple))
             if each and len(values) != n_panels:
-                text = "got {got} entries, but the group has {n_panels} panels (one for each z);"
+                text = "got a list of {got}, but the group has {n_panels} panels (one for each z);"
                 text += " write one value for all or one for each"
                 raise PydanticCustomError(
                     "per_panel", text, {"path": (name,), "got": len(values), "n_panels": n_panels}

@@ -87,9 +87,9 @@ def parse_value(text: str, label: str) -> Any:  # noqa: ANN401
     return None if node is None else _Builder(label).build(node, ())
 
 
-def nearest(name: str, names: list[str]) -> str | None:
+def nearest(name: str, names: list[str], cutoff: float = 0.6) -> str | None:
     """The name that was probably meant, if any is close."""
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
     return found[0] if found else None
 
 
@@ -104,7 +104,7 @@ def read_text(file: FilePath) -> str:
     except FileNotFoundError as error:
         parent = file.parent
         names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
-        close = nearest(file.name, names)
+        close = nearest(file.name, names, cutoff=0.7)
         cure = f'did you mean "{parent / close}"?' if close else "check the name and the folder"
         raise UserError(f"no such file: {file}; {cure}") from error
     except UnicodeDecodeError as error:
@@ -169,7 +169,8 @@ class _Builder:
             here = (*path, key)
             if key in found:
                 first, second = self.marks[here].line, key_node.start_mark.line + 1
-                what = f"written twice ({self.label}, lines {first} and {second}); remove one"
+                lines = f"line {first}" if first == second else f"lines {first} and {second}"
+                what = f"written twice; remove one ({self.label}, {lines})"
                 raise UserError(f"{show_path(here)}: {what}")
             self.marks[here] = self._mark(key_node)
             found[key] = self.build(value_node, here)

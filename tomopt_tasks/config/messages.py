@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tomopt_tasks.config.document import Document, nearest
-from tomopt_tasks.config.paths import Path, get_value
+from tomopt_tasks.config.paths import Path, get_value, show_value
 from tomopt_tasks.config.problems import Problem
 from tomopt_tasks.config.schema import Schema, schema_at
 from tomopt_tasks.core import UserError
@@ -28,6 +28,17 @@ _NEEDED = {
     "model_type": "a mapping of keys",
     "model_attributes_type": "a mapping of keys",
 }
+_SIGNS = {
+    "exclusiveMinimum": ">",
+    "minimum": ">=",
+    "exclusiveMaximum": "<",
+    "maximum": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "lt": "<",
+    "le": "<=",
+}
+_SHORT: Mapping[str | int, int] = {"start": 0, "stop": 1}
 _BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 
 Origin = Callable[[Path], Path]
@@ -75,6 +86,9 @@ def _place(details: ErrorDetails, data: Any) -> Path:  # noqa: ANN401
     """The place without the tags that pydantic puts in for the members of a union."""
     path: list[str | int] = []
     for step in details["loc"]:
+        if step in _SHORT and not isinstance(data, dict):  # 0.1 or [1.0, 0.1] for a ramp
+            path += [_SHORT[step]] if isinstance(data, list) else []
+            continue
         is_tag = isinstance(step, str) and step.startswith("<")
         is_kind = isinstance(data, dict) and step not in data and data.get("kind") == step
         if not is_tag and not is_kind:
@@ -114,9 +128,9 @@ def _describe(case: _Case) -> Problem:
     error_type, path = case.details["type"], case.path
     if error_type in _SPECIAL:
         return _SPECIAL[error_type](case)
-    got = f"got {_show(case.value)}"
-    if error_type == "quantity":
-        return Problem(path, f"{got}, which is {case.details['msg']}")
+    got = f"got {show_value(case.value)}"
+    if error_type in ("quantity", "smoothness"):
+        return Problem(path, f"{got}, which {case.details['msg']}")
     if error_type in _NEEDED:
         cure = "; fill it in or remove the key" if case.value is None else _default(case.schema)
         return Problem(path, f"{got}, but {_NEEDED[error_type]} is needed{cure}")
@@ -165,7 +179,9 @@ def _wrong_word(case: _Case) -> Problem:
 
 
 def _wrong_letters(case: _Case) -> Problem:
-    text = f"got {_show(case.value)}, but only letters, digits and _ - . are allowed; rename it"
+    text = (
+        f"got {show_value(case.value)}, but only letters, digits and _ - . are allowed; rename it"
+    )
     return Problem(case.path, text)
 
 
@@ -184,55 +200,42 @@ _SPECIAL: Mapping[str, Callable[[_Case], Problem]] = {
 def _count(got: int, schema: Schema, context: Mapping[str, Any]) -> str:
     low = schema.get("minItems", schema.get("minProperties", context.get("min_length")))
     high = schema.get("maxItems", context.get("max_length"))
-    needed = f"{low}" if low == high else f"at least {low}" if high is None else f"at most {high}"
-    cure = "remove some" if high is not None and got > high else "add the others"
-    return f"got {got} entr{'y' if got == 1 else 'ies'}, but {needed} are needed; {cure}"
+    too_many = high is not None and got > high
+    limit = high if too_many else low
+    needed = f"{limit}" if low == high else f"at {'most' if too_many else 'least'} {limit}"
+    cure = "remove the others" if too_many else "add what is missing"
+    return f"got {got} entr{'y' if got == 1 else 'ies'}, but {needed} must be there; {cure}"
 
 
 def _not_allowed(got: Any, expected: str) -> str:  # noqa: ANN401
     names = re.findall(r"'([^']*)'", expected)
     quoted = _quoted(names) or expected.split(" or ")
     close = nearest(str(got), names)
-    start = f"got {_show(got)}, but it must be {' or '.join(quoted)}"
+    *most, last = quoted
+    allowed = f"{', '.join(most)} or {last}" if most else last
+    start = f"got {show_value(got)}, but it must be {allowed}"
     return f'{start}; did you mean "{close}"?' if close else f"{start}; choose one"
 
 
 def _bounds(schema: Schema, context: Mapping[str, Any]) -> str:
+    """Both bounds of a number, from the schema if it knows them, and the unit."""
     numbers = [schema, *schema.get("anyOf", ())]
+    known = {key: number[key] for number in numbers for key in _SIGNS if key in number}
+    for open_end, closed_end in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if open_end in known:
+            known.pop(closed_end, None)
+    known = known or {key: context[key] for key in _SIGNS if key in context}
     unit = schema.get("x-unit", "1")
-    words = {
-        "exclusiveMinimum": ">",
-        "minimum": ">=",
-        "exclusiveMaximum": "<",
-        "maximum": "<=",
-    }
-    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-    parts = [f"{w} {n[key]:g}" for n in numbers for key, w in words.items() if key in n]
-    parts = parts or [f"{w} {context[key]:g}" for key, w in signs.items() if key in context]
-    return " and ".join(dict.fromkeys(parts)) + ("" if unit == "1" else f" {unit}")
+    parts = [f"{_SIGNS[key]} {show_value(limit)}" for key, limit in known.items()]
+    return " and ".join(parts) + ("" if unit == "1" else f" {unit}")
 
 
 def _default(schema: Schema) -> str:
     default, unit = schema.get("default"), schema.get("x-unit", "1")
     if default is None or isinstance(default, (dict, list)):
         return "; change it"
-    return f"; the default is {_show(default)}{'' if unit == '1' else f' {unit}'}"
+    return f"; the default is {show_value(default)}{'' if unit == '1' else f' {unit}'}"
 
 
 def _quoted(names: Iterable[str]) -> list[str]:
     return [f'"{name}"' for name in names]
-
-
-def _show(value: Any) -> str:  # noqa: ANN401
-    """A value as the user would write it; long ones in words."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}..."'
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -28,6 +28,21 @@ def show_path(path: Sequence[str | int]) -> str:
     return text
 
 
+def show_value(value: Any) -> str:  # noqa: ANN401
+    """A value as the user would write it; long ones in words."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}..."'
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def parse_path(text: str) -> Path:
     """The path that ``fit.phases[1].epochs`` or ``fit.phases.1.epochs`` means.
 
@@ -81,8 +96,13 @@ def set_value(tree: Any, path: Path, value: Any) -> Path:  # noqa: ANN401
         if isinstance(tree, dict) and not isinstance(tree.get(step), (dict, list)):
             if tree.get(step) is not None:
                 raise UserError(
-                    f"{show_path(done)}: holds {tree[step]!r}, so nothing can be set inside it; "
-                    f"set {show_path(done)} itself (--set {show_path(path)})"
+                    f"{show_path(done)}: holds {show_value(tree[step])}, so nothing can be set "
+                    f"inside it; set {show_path(done)} itself (--set {show_path(path)})"
+                )
+            if isinstance(path[len(done)], int):
+                raise UserError(
+                    f"{show_path(done)}: there is no list here to change; set it as a whole "
+                    f"(--set {show_path(path)})"
                 )
             tree[step] = {}
         tree = tree[step]
@@ -95,7 +115,9 @@ def _position(tree: Any, step: str | int, done: Path) -> str | int:  # noqa: ANN
     if isinstance(tree, dict):
         return str(step)
     if not isinstance(tree, list):
-        raise UserError(f"{show_path(done)}: holds {tree!r}, so nothing can be set inside it")
+        raise UserError(
+            f"{show_path(done)}: holds {show_value(tree)}, so nothing can be set inside it"
+        )
     number = int(step) if str(step).isdecimal() else None
     if number is None or number >= len(tree):
         raise UserError(

@@ -137,6 +137,7 @@ def _panel(written: GroupedDetector, name: str, j: int) -> tuple[PanelSettings, 
         efficiency=traits.efficiency,
         m2_cost=traits.cost,
         smooth=traits.smooth,
+        soft_resolution=traits.soft_resolution,
     )
     return panel, where
 

@@ -29,6 +29,9 @@ def json_schema() -> Schema:
     schema["properties"] = schema["properties"] | {
         "extends": text | {"description": "Study file to start from, relative to this one."}
     }
+    forms = schema["properties"]["detectors"]["additionalProperties"]["oneOf"]
+    detectors = schema["properties"]["detectors"] | {"additionalProperties": {"anyOf": forms}}
+    schema["properties"]["detectors"] = detectors  # a file may hold either form
     for name in ("GroupedDetector", "DetectorSettings"):
         file = text | {"description": "Detector file to start from, relative to this one."}
         definitions[name] = _with_key(definitions[name], "file", file)

@@ -1,8 +1,8 @@
 """The whole of one study: one detector optimised, and what it is compared with."""
 
-from typing import Annotated, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from tomopt_tasks.config.constraints import Constraints
 from tomopt_tasks.config.detector_checks import check_detector
@@ -82,7 +82,11 @@ class _StudyParts(Config, Generic[Detector]):
 
     @field_validator("scenes", "muons", "fit", "evaluation", mode="after")
     @classmethod
-    def _take_seed(cls, part: Part, info: ValidationInfo) -> Part:
+    def _take_seed(
+        cls,
+        part: Part,
+        info: Any,  # noqa: ANN401 - ValidationInfo cannot be checked at run time
+    ) -> Part:
         if "seed" in part.model_fields_set or "seed" not in info.data:
             return part
         return part.model_copy(update={"seed": info.data["seed"]})
@@ -90,7 +94,9 @@ class _StudyParts(Config, Generic[Detector]):
     @field_validator("evaluation", mode="after")
     @classmethod
     def _fill_exposures(
-        cls, evaluation: EvaluationSettings, info: ValidationInfo
+        cls,
+        evaluation: EvaluationSettings,
+        info: Any,  # noqa: ANN401 - ValidationInfo cannot be checked at run time
     ) -> EvaluationSettings:
         if evaluation.exposures or "muons" not in info.data:
             return evaluation
@@ -100,7 +106,11 @@ class _StudyParts(Config, Generic[Detector]):
 
     @field_validator("compare", mode="after")
     @classmethod
-    def _fill_compare(cls, compare: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _fill_compare(
+        cls,
+        compare: tuple[str, ...],
+        info: Any,  # noqa: ANN401 - ValidationInfo cannot be checked at run time
+    ) -> tuple[str, ...]:
         if compare or not {"detectors", "fit"} <= set(info.data):
             return compare
         fit: FitSettings = info.data["fit"]
@@ -109,7 +119,11 @@ class _StudyParts(Config, Generic[Detector]):
 
     @field_validator("report", mode="after")
     @classmethod
-    def _fill_title(cls, report: ReportSettings, info: ValidationInfo) -> ReportSettings:
+    def _fill_title(
+        cls,
+        report: ReportSettings,
+        info: Any,  # noqa: ANN401 - ValidationInfo cannot be checked at run time
+    ) -> ReportSettings:
         if report.title or "study" not in info.data:
             return report
         return report.model_copy(update={"title": info.data["study"]})

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tomopt_tasks.config.document import Document
+from tomopt_tasks.config.paths import show_value
 from tomopt_tasks.core import UserError
 
 VERSION: Final = 1
@@ -33,7 +34,8 @@ def bring_up_to_date(document: Document, *, required: bool) -> Document:
         raise UserError(f"version: missing, but it is needed; add version: {VERSION} ({where})")
     if not isinstance(got, int) or isinstance(got, bool) or got < 1:
         raise UserError(
-            f"version: got {got!r}, but a whole number is needed; write {VERSION} ({where})"
+            f"version: got {show_value(got)}, but a whole number is needed; write {VERSION} "
+            f"({where})"
         )
     if got > VERSION:
         raise UserError(

@@ -7,11 +7,12 @@ from pydantic import Field
 from tomopt_tasks.core import Config
 from tomopt_tasks.quantities import (
     CostPerArea,
-    Fraction,
+    Flag,
     InverseLength,
     Length,
     PositiveLength,
     PositiveNumber,
+    Probability,
 )
 
 
@@ -30,12 +31,15 @@ class PanelSettings(Config):
     """Full widths in x and y [m]; > 0."""
     resolution: InverseLength = 1.0e4
     """Inverse of the hit resolution [1/m]; > 0."""
-    efficiency: Fraction = Field(default=0.9, gt=0)
+    efficiency: Probability = 0.9
     """Probability of a hit inside the panel; > 0, <= 1."""
     m2_cost: CostPerArea = 1.0
     """Cost per area [1/m2]; > 0."""
     smooth: PositiveNumber = 1.0
     """Softness of the edge of a sigmoid panel, in half-widths; > 0."""
+    soft_resolution: Flag = False
+    """Whether soft edges blur hits as they fade; true is compat: TomOpt. False: they only make
+    hits less likely, as hard edges do, so that the training ranks designs as the evaluation does."""
 
     @property
     def area(self) -> float:

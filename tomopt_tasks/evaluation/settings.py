@@ -17,7 +17,7 @@ class EvaluationSettings(Config):
     """Bank that the correction is fitted on."""
     correction: Literal["linear", "none"] = "linear"
     """Correction of the predictions before they are judged."""
-    bootstrap: Annotated[Count, Field(ge=100)] = 2000
+    bootstrap: Annotated[int, Field(strict=True, ge=100)] = 2000
     """Bootstrap replicates of the confidence intervals; >= 100."""
     exposures: tuple[Count, ...] = ()
     """Muons per volume at which the error is shown, ascending, the last is what the table shows;

@@ -8,7 +8,6 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -17,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from tomopt_tasks.core import Config
 from tomopt_tasks.quantities import (
     Count,
-    Fraction,
+    Memory,
     Natural,
     PositiveLength,
     PositiveNumber,
@@ -86,7 +85,7 @@ class SGDSettings(Config):
     rate: PositiveNumber | None = None
     """Learning rate [unit of the parameter squared per unit of loss]; > 0; null: from
     ``find_rates``."""
-    momentum: Annotated[Fraction, Field(lt=1)] = 0.0
+    momentum: Memory = 0.0
     """Momentum; 0 to 1, 1 excluded."""
 
 
@@ -98,9 +97,9 @@ class AdamSettings(Config):
     rate: PositiveNumber | None = None
     """Learning rate, about the largest step [unit of the parameter]; > 0; null: from
     ``find_rates``, which takes the wanted step itself."""
-    momentum: Annotated[Fraction, Field(lt=1)] = 0.9
+    momentum: Memory = 0.9
     """beta_1; 0 to 1, 1 excluded."""
-    beta2: Annotated[Fraction, Field(lt=1)] = 0.999
+    beta2: Memory = 0.999
     """beta_2; 0 to 1, 1 excluded."""
 
 
@@ -136,13 +135,17 @@ class Smoothness(Config):
 
 def _as_ramp(value: Any) -> Any:  # noqa: ANN401
     """``0.1`` and ``[1.0, 0.1]`` are short for a ramp."""
-    if isinstance(value, (list, tuple)):
-        if len(value) != 2:  # pydantic would name a field that the user never wrote
-            raise PydanticCustomError("smoothness", "needs two numbers: [start, stop]")
+    if isinstance(value, (list, tuple)) and len(value) == 2:
         return {"start": value[0], "stop": value[1]}
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return {"start": value, "stop": value}
-    return value
+    if value is None or isinstance(value, (Mapping, Smoothness)):
+        return value
+    text = "is neither a number nor [start, stop] nor a mapping; write for example [1.0, 0.1]"
+    raise PydanticCustomError("smoothness", text)
+
+
+_RampInput = PositiveNumber | tuple[PositiveNumber, PositiveNumber] | Smoothness
 
 
 class _Factors(Config):
@@ -225,7 +228,9 @@ class _Common(Config):
     find_rates: FindRates | None = None
     """Search for learning rates before the phase; null: each optimiser states its rate, or goes on
     with the one of the phase before."""
-    smoothness: Annotated[Smoothness, BeforeValidator(_as_ramp)] | None = None
+    smoothness: (
+        Annotated[Smoothness, BeforeValidator(_as_ramp, json_schema_input_type=_RampInput)] | None
+    ) = None
     """A number, ``[start, stop]``, or start, stop and length; null: as the panels say."""
     schedule: ScheduleSettings | None = None
     """Learning rates along the phase; null: constant."""
@@ -267,13 +272,17 @@ class FitSettings(_Common):
 
     @field_validator("phases")
     @classmethod
-    def _complete(cls, phases: tuple[Phase, ...], info: ValidationInfo) -> tuple[Phase, ...]:
+    def _complete(
+        cls,
+        phases: tuple[Phase, ...],
+        info: Any,  # noqa: ANN401 - ValidationInfo cannot be checked at run time
+    ) -> tuple[Phase, ...]:
         names = [phase.name for phase in phases]
         for index, name in enumerate(names):
             if name in names[:index]:
-                text = "got {name} a second time, but phases need names of their own; rename one"
+                text = 'got "{name}" a second time, but phases need names of their own; rename one'
                 path = (index, "name")
-                raise PydanticCustomError("phase_name", text, {"path": path, "name": repr(name)})
+                raise PydanticCustomError("phase_name", text, {"path": path, "name": name})
         common = {name: info.data[name] for name in _Common.model_fields if name in info.data}
         return tuple(complete_phase(phase, common) for phase in phases)
 
@@ -293,7 +302,9 @@ def complete_phase(phase: Phase, common: Mapping[str, Any]) -> Phase:
     length = max(phase.epochs, 1)
     update: dict[str, Any] = {}
     if phase.smoothness is not None and phase.smoothness.length is None:
-        update["smoothness"] = phase.smoothness.model_copy(update={"length": length})
+        constant = phase.smoothness.start == phase.smoothness.stop  # then no length matters
+        ramp = phase.smoothness.model_copy(update={"length": 1 if constant else length})
+        update["smoothness"] = ramp
     schedule = phase.schedule
     if isinstance(schedule, OneCycleSettings) and schedule.length is None:
         warmup = min(schedule.warmup, length - 1)
