@@ -19,6 +19,8 @@ class PocaZFillLevelSettings(Config):
     """A muon counts with at least two hits on each side, or only if all panels see it."""
     detach_quantiles: Flag = False
     """Treat the clipping quantiles as constants; true is compat: TomOpt."""
+    weighted_quantiles: Flag = True
+    """Muons count in the quantiles with their probability of acceptance; false is compat: TomOpt."""
 
 
 class VoxelX0Settings(Config):

@@ -28,6 +28,17 @@ class SpreadRangeLossSettings(_Loss):
     """Apply the best linear correction before the loss; this loss does not change by it."""
 
 
+class ExpectedMSELossSettings(Config):
+    """Logarithm of the error to expect after the best linear correction, with little noise.
+
+    The spread of the predictions comes from the scatter of the muons within each volume, not from
+    the few volumes of a step; the inferrer must know the variance of its predictions.
+    """
+
+    kind: Literal["expected_mse"] = "expected_mse"
+    """Name of this loss."""
+
+
 class VolumeMSELossSettings(_Loss):
     """Mean squared error of one number per volume."""
 
@@ -47,7 +58,7 @@ class VoxelX0LossSettings(_Loss):
 
 
 LossSettings = Annotated[
-    SpreadRangeLossSettings | VolumeMSELossSettings | VoxelX0LossSettings,
+    SpreadRangeLossSettings | ExpectedMSELossSettings | VolumeMSELossSettings | VoxelX0LossSettings,
     Field(discriminator="kind"),
 ]
 """Any loss."""

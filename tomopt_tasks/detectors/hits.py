@@ -1,0 +1,131 @@
+"""Hits of a batch of muons on a stack of panels, as deviations from the true straight line."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tomopt_tasks.detectors.response import gaussian_response, inside, sigmoid_response
+
+
+@dataclass(frozen=True, slots=True)
+class PanelStack:
+    """The panels of one side of the detector as tensors that carry gradients."""
+
+    xy: Float[Tensor, "panel 2"]
+    """Centres [m]."""
+    z: Float[Tensor, " panel"]
+    """Heights [m]."""
+    span: Float[Tensor, "panel 2"]
+    """Full widths after the budget has been assigned [m]."""
+    resolution: Float[Tensor, " panel"]
+    """Inverse of the standard deviation of a hit [1/m]."""
+    efficiency: Float[Tensor, " panel"]
+    """Probability of a hit inside the panel."""
+    smooth: Float[Tensor, " panel"] | None
+    """Edge width of sigmoid panels in half-widths; None for Gaussian panels."""
+    soft_resolution: bool = True
+    """Soft edges blur hits as they fade (spec 4.1); False: they only make hits less likely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """True straight lines: position at a reference plane and slope per unit of depth."""
+
+    offset: Float[Tensor, "mu 2"]
+    """Position at the reference plane [m]."""
+    slope: Float[Tensor, "mu 2"]
+    """tan(theta_x), tan(theta_y); positive slopes move to larger x, y while flying down."""
+    z: float
+    """Height of the reference plane [m]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Measurements of one side, relative to the true lines they were drawn from."""
+
+    depth: Float[Tensor, " panel"]
+    """Depth of the panels below the reference plane of the lines [m]; negative above it."""
+    residual: Float[Tensor, "mu panel 2"]
+    """Measured minus true position [m]."""
+    sigma: Float[Tensor, "mu panel 2"]
+    """Standard deviation of the measurement [m]."""
+    efficiency: Float[Tensor, "mu panel"]
+    """Probability that the panel sees the muon; zero where the hit is missing."""
+    present: Bool[Tensor, "mu panel"]
+    """Whether the panel measured the muon at all."""
+
+    def join(self, other: "Hits", drop: float) -> "Hits":
+        """These hits and others of the same muons, whose reference plane lies ``drop`` [m] lower."""
+        return Hits(
+            depth=torch.cat([self.depth, other.depth + drop]),
+            residual=torch.cat([self.residual, other.residual], 1),
+            sigma=torch.cat([self.sigma, other.sigma], 1),
+            efficiency=torch.cat([self.efficiency, other.efficiency], 1),
+            present=torch.cat([self.present, other.present], 1),
+        )
+
+
+def true_positions(lines: Lines, z: Float[Tensor, " panel"]) -> Float[Tensor, "mu panel 2"]:
+    """Where the lines cross the planes at heights ``z`` [m]; differentiable in ``z`` (D-02)."""
+    depth = lines.z - z
+    return lines.offset[:, None, :] + depth[None, :, None] * lines.slope[:, None, :]
+
+
+def measure(
+    lines: Lines, panels: PanelStack, noise: Float[Tensor, "mu panel 2"], *, hard: bool
+) -> Hits:
+    """Draw the hits of every muon on every panel.
+
+    The noise is re-parameterised: a hit is its true position plus ``noise`` times its standard
+    deviation, so that equal noise makes designs comparable and gradients exact.
+
+    Args:
+        lines: true straight lines; they carry no gradient.
+        panels: the panels; positions, heights and widths may carry gradients.
+        noise: standard normal numbers.
+        hard: box-shaped panels with missing hits outside and hits held inside (evaluation);
+            otherwise the soft response of the panels (training).
+    """
+    offset = true_positions(lines, panels.z) - panels.xy
+    depth = lines.z - panels.z
+    if hard:
+        return _hard_hits(offset, depth, panels, noise)
+    response = _soft_response(offset, panels)
+    kept = response if panels.soft_resolution else torch.ones_like(response)
+    sigma = 1.0 / (panels.resolution[:, None] * kept)
+    return Hits(
+        depth=depth,
+        residual=noise * sigma,
+        sigma=sigma,
+        efficiency=panels.efficiency * response.prod(-1),
+        present=torch.ones_like(offset[..., 0], dtype=torch.bool),
+    )
+
+
+def _soft_response(
+    offset: Float[Tensor, "mu panel 2"], panels: PanelStack
+) -> Float[Tensor, "mu panel 2"]:
+    if panels.smooth is None:
+        return gaussian_response(offset, panels.span)
+    return sigmoid_response(offset, panels.span, panels.smooth[:, None])
+
+
+def _hard_hits(
+    offset: Float[Tensor, "mu panel 2"],
+    depth: Float[Tensor, " panel"],
+    panels: PanelStack,
+    noise: Float[Tensor, "mu panel 2"],
+) -> Hits:
+    present = inside(offset, panels.span)
+    sigma = (1.0 / panels.resolution)[None, :, None].expand_as(offset)
+    half = 0.5 * panels.span.detach()
+    held = torch.clamp(offset + noise * sigma, -half, half) - offset
+    return Hits(
+        depth=depth,
+        residual=torch.where(present[..., None], held, torch.zeros_like(held)),
+        sigma=sigma,
+        efficiency=panels.efficiency * present,
+        present=present,
+    )

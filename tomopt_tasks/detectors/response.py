@@ -1,0 +1,49 @@
+"""How well a panel measures a muon that crosses its plane at a given offset from its centre.
+
+A response is a number in (0, 1] per axis that multiplies the nominal resolution; the product over
+the axes multiplies the nominal efficiency. Soft responses let gradients reach position and size.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+RESPONSE_FLOOR = 1e-10
+"""Smallest soft response: keeps weights and their gradients finite far outside a panel."""
+
+
+def gaussian_response(
+    offset: Float[Tensor, "*batch 2"], span: Float[Tensor, "*panel 2"]
+) -> Float[Tensor, "*batch 2"]:
+    """Gaussian fall-off whose two-sigma point is the edge of the panel.
+
+    Args:
+        offset: true position minus the centre of the panel [m].
+        span: full widths of the panel [m].
+    """
+    return torch.exp(-8.0 * (offset / span) ** 2).clamp_min(RESPONSE_FLOOR)
+
+
+def sigmoid_response(
+    offset: Float[Tensor, "*batch 2"],
+    span: Float[Tensor, "*panel 2"],
+    smooth: Float[Tensor, "*panel 1"],
+) -> Float[Tensor, "*batch 2"]:
+    """Flat top with a sigmoid edge: 1 at the centre, about one half at the edge.
+
+    Args:
+        offset: true position minus the centre of the panel [m].
+        span: full widths of the panel [m].
+        smooth: width of the edge in half-widths of the panel; > 0. Small values give a hard edge.
+    """
+    distance = offset.abs() / (0.5 * span)
+    peak = torch.sigmoid(1.0 / smooth)
+    return (torch.sigmoid((1.0 - distance) / smooth) / peak).clamp_min(RESPONSE_FLOOR)
+
+
+def inside(
+    offset: Float[Tensor, "*batch 2"], span: Float[Tensor, "*panel 2"]
+) -> Bool[Tensor, "*batch"]:
+    """Whether the muon crosses the sensitive area (half-open box). Not differentiable."""
+    half = 0.5 * span
+    return ((offset >= -half) & (offset < half)).all(-1)

@@ -1,0 +1,44 @@
+"""Which muons count: the probability that a muon leaves enough hits on each side."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+AcceptancePolicy = Literal["two_each_side", "all_panels"]
+"""``two_each_side``: at least two hits above and two below; the fit uses the hits that are there.
+``all_panels``: a muon counts only if every panel sees it."""
+
+
+def two_or_more(efficiency: Float[Tensor, "mu panel"]) -> Float[Tensor, " mu"]:
+    """Probability of at least two hits among independent panels (spec 5.4).
+
+    Built up panel by panel from sums of positive terms, so that small probabilities keep their
+    relative precision and their gradient.
+    """
+    none = torch.ones_like(efficiency[:, 0])
+    one = torch.zeros_like(none)
+    more = torch.zeros_like(none)
+    for seen in efficiency.unbind(1):
+        more = more + one * seen
+        one = one * (1.0 - seen) + none * seen
+        none = none * (1.0 - seen)
+    return more
+
+
+def acceptance(
+    above: Float[Tensor, "mu above"],
+    below: Float[Tensor, "mu below"],
+    policy: AcceptancePolicy,
+) -> Float[Tensor, " mu"]:
+    """Probability that a muon is accepted; zero where hard edges rule it out.
+
+    Args:
+        above: probability of a hit per panel above the passive volume.
+        below: the same below it.
+        policy: what counts as accepted.
+    """
+    if policy == "all_panels":
+        return above.prod(1) * below.prod(1)
+    return two_or_more(above) * two_or_more(below)

@@ -1,0 +1,90 @@
+"""Weighted straight-line fits with their covariances, in closed form.
+
+The fit works on the residuals about a known line, with sums centred on the weighted mean depth, so
+that rounding errors of positions never enter (D-05) and gradients reach the panel heights (D-65).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tomopt_tasks.detectors.hits import Hits, Lines
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """Fitted lines x(depth) = offset + slope * depth, per axis, at one reference plane."""
+
+    offset: Float[Tensor, "mu 2"]
+    """Position at the reference plane [m]."""
+    slope: Float[Tensor, "mu 2"]
+    """Change of position per unit of depth."""
+    var_offset: Float[Tensor, "mu 2"]
+    """Variance of the offset [m2]."""
+    cov: Float[Tensor, "mu 2"]
+    """Covariance of offset and slope [m]."""
+    var_slope: Float[Tensor, "mu 2"]
+    """Variance of the slope."""
+    z: float
+    """Height of the reference plane [m]."""
+    valid: Bool[Tensor, " mu"]
+    """Whether at least two hits at different heights carry weight."""
+
+    def at(self, z: float) -> "Tracks":
+        """The same lines, referred to the plane at height ``z`` [m]."""
+        depth = self.z - z
+        return Tracks(
+            offset=self.offset + depth * self.slope,
+            slope=self.slope,
+            var_offset=self.var_offset + depth * (2.0 * self.cov + depth * self.var_slope),
+            cov=self.cov + depth * self.var_slope,
+            var_slope=self.var_slope,
+            z=z,
+            valid=self.valid,
+        )
+
+
+def fit_tracks(lines: Lines, hits: Hits) -> Tracks:
+    """Fit a straight line to the hits of each muon, each axis by itself.
+
+    A hit weighs (efficiency / sigma)^2 (spec 5.1). The covariance is that of the weighted estimator
+    for hits with standard deviation sigma, whatever the weights; efficiencies do not enter it
+    otherwise.
+
+    Args:
+        lines: the lines that the residuals of ``hits`` refer to.
+        hits: residuals, standard deviations and efficiencies.
+    """
+    weight = torch.where(
+        hits.present[..., None],
+        (hits.efficiency[..., None] / hits.sigma) ** 2,
+        torch.zeros_like(hits.sigma),
+    )
+    peak = weight.detach().amax(1, keepdim=True)
+    weight = weight / torch.where(peak > 0, peak, torch.ones_like(peak))
+    total = weight.sum(1)
+    some = total > 0
+    safe_total = torch.where(some, total, torch.ones_like(total))
+    depth = hits.depth[None, :, None]
+    centre = (weight * depth).sum(1) / safe_total
+    lever = depth - centre[:, None, :]
+    spread = (weight * lever**2).sum(1)
+    valid = (some & (spread > 1e-30)).all(-1)
+    safe_spread = torch.where(valid[:, None], spread, torch.ones_like(spread))
+    mean = (weight * hits.residual).sum(1) / safe_total
+    slope = (weight * lever * hits.residual).sum(1) / safe_spread
+    power = (weight * hits.sigma) ** 2
+    var_mean = power.sum(1) / safe_total**2
+    cov_mean = (power * lever).sum(1) / (safe_total * safe_spread)
+    var_slope = (power * lever**2).sum(1) / safe_spread**2
+    return Tracks(
+        offset=lines.offset + mean - slope * centre,
+        slope=lines.slope + slope,
+        var_offset=var_mean - 2.0 * centre * cov_mean + centre**2 * var_slope,
+        cov=cov_mean - centre * var_slope,
+        var_slope=var_slope,
+        z=lines.z,
+        valid=valid,
+    )

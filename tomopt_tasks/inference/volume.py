@@ -1,0 +1,88 @@
+"""What all volume inferrers share (spec 5.3)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tomopt_tasks.inference.scatters import ScatterBatch
+
+
+class VolumeInferrer(Protocol):
+    """What the loop needs: any callable with the keyword ``volume`` that gives one of these."""
+
+    def add_scatters(self, scatters: Any) -> None:  # noqa: ANN401
+        """Take one more batch of scatters of the volume."""
+        ...
+
+    def get_prediction(self) -> Tensor | None:
+        """The prediction for one volume; None if nothing was accepted."""
+        ...
+
+
+class AbsVolumeInferrer:
+    """Base of volume inferrers: collects scatter batches of the same volumes.
+
+    Args:
+        volume: the volume that was irradiated; its geometry only.
+    """
+
+    def __init__(self, volume: Any) -> None:  # noqa: ANN401
+        self.volume = volume
+        self.scatter_batches: list[ScatterBatch] = []
+        self.size: float = float(volume.passive_size)
+        self.lw: Tensor = volume.lw
+        self.device = volume.device
+        n_z = len(volume.get_passives())
+        n_x, n_y = (round(float(width) / self.size) for width in self.lw)
+        self.shp_xyz = [n_x, n_y, n_z]
+        self.shp_zxy = [n_z, n_x, n_y]
+
+    def add_scatters(self, scatters: ScatterBatch) -> None:
+        """Take one more batch of scatters."""
+        self._reset_vars()
+        self.scatter_batches.append(scatters)
+
+    def _reset_vars(self) -> None:
+        """Forget what was computed from fewer scatters."""
+
+    def compute_efficiency(self, scatters: ScatterBatch) -> Float[Tensor, " mu"]:
+        """Probability of acceptance of every muon of a batch."""
+        return scatters.accepted
+
+    @property
+    def n_volumes(self) -> int:
+        """Number of volumes in the scan."""
+        return self.scatter_batches[0].n_volumes if self.scatter_batches else 1
+
+    def merged(self, pick: Callable[[ScatterBatch], Tensor]) -> Tensor:
+        """A quantity of every muon of all batches, volume by volume."""
+        return merge([pick(batch) for batch in self.scatter_batches], self.n_volumes)
+
+    def get_predictions(self) -> list[Tensor | None]:
+        """One prediction a volume of the scan; None where no muon was accepted."""
+        raise NotImplementedError
+
+    def get_prediction(self) -> Tensor | None:
+        """The prediction of a scan of one volume.
+
+        Raises:
+            ValueError: the scan holds several volumes.
+        """
+        if not self.scatter_batches:
+            return None
+        if self.n_volumes != 1:
+            raise ValueError(
+                f"the scan holds {self.n_volumes} volumes; use get_predictions for more than one"
+            )
+        return self.get_predictions()[0]
+
+
+def merge(parts: Sequence[Tensor], n_volumes: int) -> Tensor:
+    """Join batches of the same volumes so that each volume's muons follow one another."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = [part.view(n_volumes, -1, *part.shape[1:]) for part in parts]
+    return torch.cat(rows, 1).flatten(0, 1)

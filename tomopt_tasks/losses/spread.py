@@ -1,0 +1,80 @@
+"""Objectives of a batch of volumes that do not depend on a linear bias of the predictions."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def spread_over_range(
+    predictions: Float[Tensor, " vol"], targets: Float[Tensor, " vol"]
+) -> Float[Tensor, ""] | None:
+    """Mean spread of the predictions at equal target, over the spread of their means (spec 9.10).
+
+    Args:
+        predictions: one number a volume.
+        targets: what they estimate; volumes are grouped by equal targets.
+
+    Returns:
+        mean over targets of std(predictions) / std over targets of mean(predictions), with unbiased
+        standard deviations; None if fewer than two targets have two predictions each.
+    """
+    groups = [predictions[targets == value] for value in torch.unique(targets)]
+    groups = [group for group in groups if len(group) >= 2]
+    if len(groups) < 2:
+        return None
+    spread = torch.stack([group.std() for group in groups]).mean()
+    means = torch.stack([group.mean() for group in groups])
+    return spread / means.std()
+
+
+def calibrated_mse(
+    predictions: Float[Tensor, " vol"], targets: Float[Tensor, " vol"]
+) -> Float[Tensor, ""]:
+    """Mean squared error after the best straight-line correction, in closed form.
+
+    The least-squares line from predictions to targets leaves var(target) (1 - r^2), where r is the
+    correlation; the gradient passes through the line.
+
+    Args:
+        predictions: one number a volume; not all equal.
+        targets: what they estimate.
+    """
+    p = predictions - predictions.mean()
+    t = targets - targets.mean()
+    slope = (p * t).sum() / (p * p).sum().clamp_min(1e-30)
+    return ((t - slope * p) ** 2).mean()
+
+
+def expected_mse(
+    predictions: Float[Tensor, " vol"],
+    targets: Float[Tensor, " vol"],
+    variances: Float[Tensor, " vol"],
+) -> Float[Tensor, ""] | None:
+    """Mean squared error to expect after the best straight-line correction.
+
+    Like :func:`calibrated_mse`, var(target) - cov(target, prediction)^2 / var(prediction), but the
+    variance of predictions at equal target comes from the scatter of the muons within each volume
+    instead of the few volumes of a batch. That estimate is several times less noisy, and so is its
+    gradient; the expectation is the same.
+
+    Args:
+        predictions: one number a volume.
+        targets: what they estimate; volumes are grouped by equal targets.
+        variances: variance of each prediction over other muons.
+
+    Returns:
+        The expected error in squared units of the target; None for fewer than two targets.
+    """
+    levels, group = torch.unique(targets, return_inverse=True)
+    if len(levels) < 2:
+        return None
+    counts = torch.bincount(group).to(predictions)
+    means = torch.zeros_like(levels).index_add(0, group, predictions) / counts
+    weight = counts / counts.sum()
+    noise = variances.mean()
+    t = levels - (weight * levels).sum()
+    m = means - (weight * means).sum()
+    within = noise * (len(levels) - 1) / counts.sum()
+    total = (weight * m * m).sum() - within + noise
+    covariance = (weight * t * m).sum()
+    return (weight * t * t).sum() - covariance**2 / total

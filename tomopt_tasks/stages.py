@@ -1,0 +1,291 @@
+"""The bodies of the stages, in pipeline order: load what went before, compute, commit.
+
+Each is a pure function of its inputs and parents, so that its result can be stored under its key.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tomopt_tasks.core import UserError
+from tomopt_tasks.detectors.settings import DetectorSettings
+from tomopt_tasks.evaluation.predictions import Predictions
+from tomopt_tasks.evaluation.record import evaluate as evaluate_designs
+from tomopt_tasks.muons.source import generation_rate
+from tomopt_tasks.planning.inputs import (
+    BankInputs,
+    EpochInputs,
+    EvaluateInputs,
+    PredictInputs,
+    StartInputs,
+    VolumesInputs,
+)
+from tomopt_tasks.store.arrays import ArraySpec
+from tomopt_tasks.store.refs import Ref
+from tomopt_tasks.store.store import Store
+from tomopt_tasks.transport.bank import COLUMNS, transport
+from tomopt_tasks.volume.scenes import make_scene
+from tomopt_tasks.volume.settings import World
+from tomopt_tasks.wrapper.build import PhaseBuilder, build_loss, build_volume, build_wrapper
+from tomopt_tasks.wrapper.observers import EpochRow, PredictionRecord, geometry
+from tomopt_tasks.wrapper.scans import BankedPassives
+
+Parents = Mapping[str, Ref]
+N_TRACKS = 200
+"""Muons whose tracks a report may draw."""
+
+
+def make_volumes(store: Store, key: str, inputs: VolumesInputs, parents: Parents) -> Ref:
+    """Scenes: radiation lengths and the targets that predictions are judged by."""
+    x0, target = make_scene(inputs.world, inputs.scene, inputs.seed, inputs.split)
+    arrays = {
+        "x0": ArraySpec(x0.numpy(), ("volume", "z", "x", "y"), "m", "radiation length"),
+        "target": ArraySpec(
+            target.numpy(), ("volume", *(f"target_{i}" for i in range(target.ndim - 1)))
+        ),
+        "volume_id": ArraySpec(np.arange(len(target), dtype=np.int64), ("volume",)),
+    }
+    return store.put_dataset(
+        "volumes", key, arrays, {"scene": inputs.scene.model_dump(mode="json")},
+        {"volumes": len(target)},
+    )  # fmt: skip
+
+
+def transport_muons(store: Store, key: str, inputs: BankInputs, parents: Parents) -> Ref:
+    """A muon bank: the state of each muon above and below each volume."""
+    x0, _ = _volumes(store, parents["volumes"])
+    state, generated = transport(
+        x0, inputs.world, inputs.muons, inputs.transport, inputs.seed, inputs.split, inputs.replica
+    )
+    arrays = {
+        "state": ArraySpec(
+            state[None].numpy(), ("replica", "volume", "muon", "column"),
+            description="states above and below the passive volume; m, tangents, GeV",
+            attrs={"columns": list(COLUMNS)},
+        ),
+        "generated": ArraySpec(generated[None].numpy(), ("replica", "volume")),
+    }  # fmt: skip
+    rate = generation_rate(inputs.muons, inputs.world)
+    metrics = {"muons": state.shape[0] * state.shape[1], "generated": int(generated.sum())}
+    return store.put_dataset("bank", key, arrays, {"rate_hz": rate}, metrics)
+
+
+def start_fit(store: Store, key: str, inputs: StartInputs, parents: Parents) -> Ref:
+    """Checkpoint 0: the detector before the first update."""
+    volume = build_volume(inputs.world, inputs.detector)
+    row = {"geometry": geometry(volume), "loss": None}
+    tree = {
+        "world": inputs.world.model_dump(mode="json"),
+        "detector": inputs.detector.model_dump(mode="json"),
+        "volume": dict(volume.state_dict()),
+        "opts": {},
+        "callbacks": [],
+        "loss": {},
+        "rates": {},
+        "fit": {"epoch": 0, "skip_opt_step": False, "stop": False},
+        "row": row,
+    }
+    return store.put_record("checkpoint", key, tree, row)
+
+
+def fit_epoch(store: Store, key: str, inputs: EpochInputs, parents: Parents) -> Ref:
+    """One pass over the training volumes; the next checkpoint."""
+    before = store.get_record(parents["checkpoint"])
+    passives, _ = _passives(store, parents)
+    volume = _restore_volume(before)
+    detector = DetectorSettings.model_validate(before["detector"])
+    first = inputs.phase_epoch == 0
+    builder = PhaseBuilder(volume, detector, inputs.phase, before["rates"])
+    opts = builder.optimisers()
+    loss, loss_callbacks = build_loss(inputs.loss)
+    callbacks = builder.callbacks(opts, loss_callbacks)
+    recorder = EpochRow()
+    wrapper = build_wrapper(volume, inputs.inference, loss, opts, inputs.seed)
+    wrapper.begin(
+        [*callbacks, recorder],
+        trn_passives=passives,
+        val_passives=None,
+        passive_bs=min(inputs.volumes_per_step, len(passives)),
+        n_mu_per_volume=passives.state.shape[1],
+        mu_bs=passives.state.shape[1],
+        epoch=inputs.epoch,
+    )
+    if first:
+        wrapper.hook("on_train_begin")
+    else:
+        _restore_fit(before, opts, callbacks, loss)
+        wrapper.fit_params.skip_opt_step = before["fit"]["skip_opt_step"]
+    wrapper.fit_epoch()
+    fit = wrapper.fit_params
+    row = recorder.row()
+    tree = {
+        **before,
+        "volume": dict(volume.state_dict()),
+        "opts": {name: opt.state_dict() for name, opt in opts.items()},
+        "callbacks": [callback.state_dict() for callback in callbacks],
+        "loss": loss.state_dict() if isinstance(loss, torch.nn.Module) else {},
+        "rates": before["rates"] | {name: wrapper.get_opt_lr(name) for name in opts},
+        "fit": {
+            "epoch": fit.epoch,
+            "skip_opt_step": bool(fit.skip_opt_step),
+            "stop": bool(fit.stop),
+        },
+        "row": row,
+    }
+    return store.put_record("checkpoint", key, tree, row)
+
+
+def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> Ref:
+    """What a design makes of a bank, at several exposures."""
+    if inputs.detector is None:
+        volume = _restore_volume(store.get_record(parents["checkpoint"]))
+    else:
+        volume = build_volume(inputs.world, inputs.detector)
+    passives, bank = _passives(store, parents)
+    for layer in volume.get_detectors():
+        for panel in layer.panels:
+            panel.realistic_validation = inputs.edges == "hard"
+    wrapper = build_wrapper(volume, inputs.inference, None, {}, inputs.seed)
+    records = [_predict_exposure(wrapper, passives, n_muons) for n_muons in inputs.exposures]
+    full = records[-1]
+    generated, aimed = bank["generated"], passives.state.shape[1]
+    n_volumes = len(passives)
+    counts = {
+        "generated": generated,
+        "aimed": np.full(n_volumes, aimed, dtype=np.int64),
+        "accepted": torch.cat(full.accepted).numpy(),
+        "used": torch.cat(full.used).numpy(),
+    }
+    n_tracks = min(N_TRACKS, aimed)
+    assert full.track_accepted is not None  # noqa: S101 - every scan has muons
+    arrays = {
+        "prediction": ArraySpec(
+            np.stack([record.get_preds().numpy() for record in records]), ("exposure", "volume")
+        ),
+        "truth": ArraySpec(passives.target.reshape(n_volumes, -1)[:, 0].numpy(), ("volume",)),
+        "n_muons": ArraySpec(np.array(inputs.exposures, dtype=np.int64), ("exposure",)),
+        **{name: ArraySpec(count, ("volume",)) for name, count in counts.items()},
+        "track": ArraySpec(passives.state[0, :n_tracks].numpy(), ("muon", "column")),
+        "track_accepted": ArraySpec(full.track_accepted[:n_tracks].numpy(), ("muon",)),
+        "accepted_map": ArraySpec(full.accepted_map.numpy(), ("x", "y")),
+    }
+    panels = geometry(volume)
+    attrs = {
+        "geometry": panels,
+        "budget_used": sum(panel["area"] * panel["m2_cost"] for panel in panels),
+        "seconds_per_muon": float(generated.sum()) / (n_volumes * aimed) / bank["rate_hz"],
+    }
+    metrics = {"accepted": int(counts["accepted"].sum()), "volumes": n_volumes}
+    return store.put_dataset("predictions", key, arrays, attrs, metrics)
+
+
+def evaluate(store: Store, key: str, inputs: EvaluateInputs, parents: Parents) -> Ref:
+    """Figures of merit of every design on the test bank, with their errors, and paired ratios."""
+    banks: dict[str, dict[str, Predictions]] = {"valid": {}, "test": {}}
+    for split, found in banks.items():
+        for design in inputs.designs:
+            found[design] = load_predictions(store, parents[f"{split}/{design}"])
+    tree = evaluate_designs(
+        banks["valid"], banks["test"], inputs.evaluation, inputs.baselines, inputs.evaluation.seed
+    )
+    summary = {name: figures["mse"] for name, figures in tree["designs"].items()}
+    return store.put_record("evaluation", key, tree, {"mse": summary})
+
+
+Body = Callable[[Store, str, Any, Parents], Ref]
+
+BODIES: dict[str, Body] = {
+    "make_volumes": make_volumes,
+    "transport_muons": transport_muons,
+    "start_fit": start_fit,
+    "fit_epoch": fit_epoch,
+    "predict": predict,
+    "evaluate": evaluate,
+}
+"""Name of a stage -> its body, in pipeline order."""
+
+
+def load_predictions(store: Store, ref: Ref) -> Predictions:
+    """Predictions as the evaluation reads them."""
+    dataset = store.open_dataset(ref)
+    return Predictions.from_arrays(
+        {name: dataset.array(name) for name in dataset.names}, dataset.attrs
+    )
+
+
+def _restore_volume(checkpoint: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    world = World.model_validate(checkpoint["world"])
+    volume = build_volume(world, DetectorSettings.model_validate(checkpoint["detector"]))
+    volume.load_state_dict(checkpoint["volume"])
+    volume.assign_budget()
+    return volume
+
+
+def _restore_fit(
+    before: Mapping[str, Any],
+    opts: Mapping[str, torch.optim.Optimizer],
+    callbacks: list[Any],
+    loss: Any,  # noqa: ANN401
+) -> None:
+    """Continue a phase where its last checkpoint left it."""
+    for name, opt in opts.items():
+        opt.load_state_dict(before["opts"][name])
+    for callback, state in zip(callbacks, before["callbacks"], strict=True):
+        callback.load_state_dict(state)
+    if before["loss"]:
+        loss.load_state_dict(before["loss"])
+
+
+def _predict_exposure(wrapper: Any, passives: BankedPassives, n_muons: int) -> PredictionRecord:  # noqa: ANN401
+    available = passives.state.shape[1]
+    if n_muons > available:
+        raise UserError(
+            f"evaluation.exposures: {n_muons} muons asked for, but a volume has {available}; "
+            "raise muons.per_volume or leave the exposure out"
+        )
+    part = BankedPassives(passives.x0, passives.target, passives.state[:, :n_muons])
+    record = PredictionRecord()
+    wrapper.predict(part, n_muons, n_muons, pred_cb=record)
+    return record
+
+
+def _volumes(store: Store, ref: Ref) -> tuple[Tensor, Tensor]:
+    dataset = store.open_dataset(ref)
+    return torch.from_numpy(dataset.array("x0")), torch.from_numpy(dataset.array("target"))
+
+
+def _passives(store: Store, parents: Parents) -> tuple[BankedPassives, dict[str, Any]]:
+    """Volumes with their bank, and what else the bank says."""
+    return _cached_passives(store, parents["volumes"].key, parents["bank"].key, _Refs(parents))
+
+
+class _Refs:
+    """Refs beside a cache key: equal whatever they hold, since the keys decide."""
+
+    def __init__(self, parents: Parents) -> None:
+        self.volumes, self.bank = parents["volumes"], parents["bank"]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Refs)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=3)
+def _cached_passives(
+    store: Store, _volumes_key: str, _bank_key: str, refs: _Refs
+) -> tuple[BankedPassives, dict[str, Any]]:
+    """Banks stay in memory between the epochs of a process."""
+    x0, target = _volumes(store, refs.volumes)
+    bank = store.open_dataset(refs.bank)
+    state = torch.from_numpy(bank.array("state")[0])
+    generated = bank.array("generated")[0]
+    return BankedPassives(x0, target, state), {
+        "generated": generated,
+        "rate_hz": float(bank.attrs["rate_hz"]),
+    }

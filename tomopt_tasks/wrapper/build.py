@@ -1,0 +1,266 @@
+"""From the settings of a study to a volume, and to a wrapper in any phase of a fit."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import Parameter
+from torch.optim import SGD, Adam, Optimizer
+
+from tomopt_tasks.callbacks.base import Callback
+from tomopt_tasks.callbacks.detector import PanelUpdateLimiter, TieGradients
+from tomopt_tasks.callbacks.ladle import BatchLoss, ExpectedMSELoss, SpreadRangeLoss
+from tomopt_tasks.callbacks.schedules import RelativeOneCycle, SigmoidPanelSmoothnessSchedule
+from tomopt_tasks.callbacks.warmup import OptConfig
+from tomopt_tasks.detectors.layer import PanelDetectorLayer
+from tomopt_tasks.detectors.panel import DetectorPanel, SigmoidDetectorPanel
+from tomopt_tasks.detectors.settings import DetectorSettings, LayerSettings, PanelSettings
+from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
+from tomopt_tasks.inference.scatters import ScatterBatch
+from tomopt_tasks.inference.settings import InferenceSettings, PocaZFillLevelSettings
+from tomopt_tasks.inference.voxels import PanelX0Inferrer
+from tomopt_tasks.losses.settings import (
+    ExpectedMSELossSettings,
+    LossSettings,
+    SpreadRangeLossSettings,
+    VolumeMSELossSettings,
+)
+from tomopt_tasks.losses.spread import calibrated_mse
+from tomopt_tasks.volume.layer import PassiveLayer
+from tomopt_tasks.volume.settings import World
+from tomopt_tasks.volume.volume import Volume
+from tomopt_tasks.wrapper.family import ArbVolumeWrapper
+from tomopt_tasks.wrapper.settings import AdamSettings, OneCycleSettings, Parameter as Learnable
+from tomopt_tasks.wrapper.settings import OptimiserSettings, Phase, Tie
+
+DTYPE = torch.float64
+
+
+def build_volume(world: World, detector: DetectorSettings) -> Volume:
+    """The volume of a world with a detector; all numbers in double precision."""
+    low, high = world.passive
+    lw = torch.tensor(world.size, dtype=DTYPE)
+    passives = [
+        PassiveLayer(lw=lw, z=high - k * world.voxel, size=world.voxel)
+        for k in range(world.shape[0])
+    ]
+    layers = [_build_layer(layer, lw) for layer in detector.layers]
+    above = [layer for layer in layers if layer.pos == "above"]
+    below = [layer for layer in layers if layer.pos == "below"]
+    volume = Volume(nn.ModuleList([*above, *passives, *below]), budget=detector.budget).to(DTYPE)
+    if detector.budget is not None:
+        costs = [panel.area * panel.m2_cost for panel in detector.panels]
+        shares = torch.tensor(costs, dtype=DTYPE).log()
+        with torch.no_grad():
+            volume.budget_weights.copy_(shares - shares.mean())
+        volume.assign_budget()
+    return volume
+
+
+def _build_layer(layer: LayerSettings, lw: torch.Tensor) -> PanelDetectorLayer:
+    panels = [_build_panel(panel).to(DTYPE) for panel in layer.panels]
+    return PanelDetectorLayer(layer.pos, lw=lw, z=layer.z, size=layer.size, panels=panels)
+
+
+def _build_panel(panel: PanelSettings) -> DetectorPanel:
+    common: dict[str, Any] = {
+        "res": panel.resolution,
+        "eff": panel.efficiency,
+        "init_xyz": (*panel.xy, panel.z),
+        "init_xy_span": panel.span,
+        "m2_cost": panel.m2_cost,
+    }
+    if panel.kind == "sigmoid":
+        built: DetectorPanel = SigmoidDetectorPanel(smooth=panel.smooth, **common)
+    else:
+        built = DetectorPanel(**common)
+    built = built.to(DTYPE)
+    built.soft_resolution = panel.soft_resolution
+    with torch.no_grad():  # exact: a panel is first built in single precision
+        built.xy.copy_(torch.tensor(panel.xy, dtype=DTYPE))
+        built.z.fill_(panel.z)
+        built.xy_span.copy_(torch.tensor(panel.span, dtype=DTYPE))
+        built.resolution.fill_(panel.resolution)
+        built.efficiency.fill_(panel.efficiency)
+        built.m2_cost.fill_(panel.m2_cost)
+    if isinstance(built, SigmoidDetectorPanel):
+        built.smooth = panel.smooth
+    return built
+
+
+def build_inference(settings: InferenceSettings) -> dict[str, Any]:
+    """The two inferrers that a wrapper takes."""
+    scatters = partial(ScatterBatch, policy=settings.acceptance)
+    if isinstance(settings, PocaZFillLevelSettings):
+        volume = partial(
+            PocaZLadleFurnaceFillLevelInferrer,
+            smooth=settings.smooth,
+            detach_quantiles=settings.detach_quantiles,
+            weighted_quantiles=settings.weighted_quantiles,
+        )
+        return {"partial_scatter_inferrer": scatters, "partial_volume_inferrer": volume}
+    return {"partial_scatter_inferrer": scatters, "partial_volume_inferrer": PanelX0Inferrer}
+
+
+def build_loss(settings: LossSettings) -> tuple[Any, list[Callback]]:
+    """The loss of one volume, or the callbacks that set the loss of a batch."""
+    if isinstance(settings, SpreadRangeLossSettings):
+        return None, [SpreadRangeLoss()]
+    if isinstance(settings, ExpectedMSELossSettings):
+        return None, [ExpectedMSELoss()]
+    if isinstance(settings, VolumeMSELossSettings) and settings.correct:
+        return None, [BatchLoss(calibrated_mse)]
+    terms: dict[str, Any] = {
+        "target_budget": settings.target_budget,
+        "budget_smoothing": settings.budget_smoothing,
+        "cost_coef": settings.cost_coef,
+        "steep_budget": settings.steep_budget,
+    }
+    from tomopt_tasks.losses import VolumeMSELoss, VoxelX0Loss
+
+    kind = VolumeMSELoss if isinstance(settings, VolumeMSELossSettings) else VoxelX0Loss
+    return kind(**terms), []
+
+
+class PhaseBuilder:
+    """Builds what one phase needs: optimisers of what is free, and its callbacks.
+
+    Args:
+        volume: the volume to fit.
+        detector: its settings, for the names of panels and groups.
+        phase: the phase.
+        rates: learning rates that the phase before ended its search with.
+    """
+
+    def __init__(
+        self, volume: Volume, detector: DetectorSettings, phase: Phase, rates: dict[str, float]
+    ) -> None:
+        self.volume = volume
+        self.panels = detector.panels
+        self.modules = [panel for layer in volume.get_detectors() for panel in layer.panels]
+        self.phase = phase
+        self.rates = rates
+
+    def optimisers(self) -> dict[str, Optimizer]:
+        """Name -> optimiser, for every named optimiser that has something free to move."""
+        built = {}
+        for name, settings in self.phase.optimiser.items():
+            parameters = self._parameters(name)
+            if parameters:
+                built[name] = self._optimiser(name, settings, parameters)
+        return built
+
+    def _parameters(self, name: str) -> list[Parameter]:
+        parameter, _, group = name.partition(".")
+        if parameter == "side" and self.volume.budget is not None:
+            groups = {panel.group for panel in self.panels}
+            free = any(self.phase.rule("side", member) != "frozen" for member in groups)
+            return [self.volume.budget_weights] if free else []
+        attribute = {"xy": "xy", "z": "z", "side": "xy_span"}[parameter]
+        return [
+            getattr(module, attribute)
+            for panel, module in zip(self.panels, self.modules, strict=True)
+            if group in ("", panel.group)
+            and (group or f"{parameter}.{panel.group}" not in self.phase.optimiser)
+            and self.phase.rule(parameter, panel.group) != "frozen"  # type: ignore[arg-type]
+        ]
+
+    def _optimiser(
+        self, name: str, settings: OptimiserSettings, parameters: Iterable[Parameter]
+    ) -> Optimizer:
+        rate = settings.rate or self._wanted(name, settings) or self.rates.get(name)
+        if isinstance(settings, AdamSettings):
+            return Adam(parameters, lr=rate or 1.0, betas=(settings.momentum, settings.beta2))
+        return SGD(parameters, lr=rate or 1.0, momentum=settings.momentum)
+
+    def _wanted(self, name: str, settings: OptimiserSettings) -> float | None:
+        """Adam steps by its rate, so that the wanted step itself is the rate."""
+        found = self.phase.find_rates
+        if found is None or not isinstance(settings, AdamSettings):
+            return None
+        return self._step(name)
+
+    def _step(self, name: str) -> float:
+        found = self.phase.find_rates
+        assert found is not None  # noqa: S101 - only called where a search is declared
+        parameter = name.partition(".")[0]
+        if parameter == "side" and self.volume.budget is not None:
+            return found.budget
+        return float(getattr(found, parameter))
+
+    def callbacks(self, opts: dict[str, Optimizer], loss: Sequence[Callback]) -> list[Callback]:
+        """The callbacks of the phase, in the order in which they must run."""
+        phase, result = self.phase, list(loss)
+        if phase.find_rates is not None:
+            searched = {
+                name: self._step(name)
+                for name in opts
+                if isinstance(opts[name], SGD) and phase.optimiser[name].rate is None
+            }
+            result.append(OptConfig(phase.find_rates.epochs, searched))
+        result += self._ties()
+        limits = phase.limits
+        if (limits.xy, limits.z, limits.side) != (None, None, None):
+            side = None if self.volume.budget is not None else limits.side
+            result.append(PanelUpdateLimiter(limits.xy, limits.z, side))
+        if phase.smoothness is not None:
+            ramp = phase.smoothness
+            result.append(SigmoidPanelSmoothnessSchedule((ramp.start, ramp.stop), ramp.length))
+        if isinstance(phase.schedule, OneCycleSettings):
+            for name in opts:
+                cycle = phase.schedule.cycle(name)
+                factors = (cycle.init, cycle.mid, cycle.final)
+                length = phase.schedule.length or max(phase.epochs, 1)
+                result.append(RelativeOneCycle(name, factors, phase.schedule.warmup, length))
+        return result
+
+    def _ties(self) -> list[Callback]:
+        result: list[Callback] = []
+        for parameter in ("xy", "z", "side"):
+            for how, members in self._tied(parameter):
+                target = "budget" if parameter == "side" and self.volume.budget is not None else ""
+                attribute = target or {"xy": "xy", "z": "z", "side": "xy_span"}[parameter]
+                result.append(TieGradients(attribute, members, how))
+        return result
+
+    def _tied(self, parameter: Learnable) -> list[tuple[str, list[list[int]]]]:
+        """Ties of one parameter as (how, groups of panel indices)."""
+        by_tie: dict[str, dict[str, list[int]]] = {}
+        for index, panel in enumerate(self.panels):
+            rule = self.phase.rule(parameter, panel.group)
+            if isinstance(rule, Tie):
+                by_tie.setdefault(rule.tie, {}).setdefault(panel.group, []).append(index)
+        result = []
+        for tie, groups in by_tie.items():
+            if tie == "mirror":
+                pairs = [list(pair) for pair in zip(*groups.values(), strict=True)]
+                result.append(("mirror" if parameter == "z" else "tie", pairs))
+            elif tie == "all":
+                result.append(("tie", [[i for members in groups.values() for i in members]]))
+            else:
+                result.append(("tie", list(groups.values())))
+        return result
+
+
+def build_wrapper(
+    volume: Volume,
+    inference: InferenceSettings,
+    loss: Any,
+    opts: dict[str, Optimizer],
+    seed: int,  # noqa: ANN401
+) -> ArbVolumeWrapper:
+    """A wrapper around a built volume; muons come from banks, so that it needs no generator."""
+    return ArbVolumeWrapper(
+        volume,
+        opts=opts,
+        loss_func=loss,
+        mu_generator=_no_generator,
+        seed=seed,
+        **build_inference(inference),
+    )
+
+
+def _no_generator(n_muons: int, **_: object) -> torch.Tensor:
+    raise RuntimeError(f"asked for {n_muons} new muons, but this wrapper reads muon banks")

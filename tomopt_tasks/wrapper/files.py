@@ -1,0 +1,37 @@
+"""Files with the state of a volume and its optimisers: tensors and plain numbers, never code."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+
+def save_states(path: Path, volume: nn.Module, opts: Mapping[str, Optimizer]) -> None:
+    """Write the states under the keys ``volume`` and the names of the optimisers."""
+    states = {"volume": volume.state_dict(), **{n: opt.state_dict() for n, opt in opts.items()}}
+    partial = path.with_name(f".{path.name}.partial")
+    torch.save(states, partial)
+    partial.replace(path)
+
+
+def load_states(
+    path: Path, volume: nn.Module, opts: Mapping[str, Optimizer], device: torch.device | str
+) -> None:
+    """Read states back into a volume and its optimisers, all or nothing of the names.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file names other optimisers than there are.
+    """
+    states = torch.load(path, map_location=device, weights_only=True)
+    expected, found = {"volume", *opts}, set(states)
+    if expected != found:
+        raise ValueError(
+            f"{path.name} holds {sorted(found)}, but this wrapper has {sorted(expected)}; build the "
+            "wrapper with the optimisers that the file was saved with"
+        )
+    volume.load_state_dict(states["volume"])
+    for name, opt in opts.items():
+        opt.load_state_dict(states[name])

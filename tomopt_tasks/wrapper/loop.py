@@ -1,0 +1,170 @@
+"""The one loop over epochs, volumes and muons (spec 8.4): every fit and every prediction runs it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tomopt_tasks.callbacks.base import FitParams
+from tomopt_tasks.detectors.hits import Lines
+from tomopt_tasks.muons.batch import MuonBatch
+from tomopt_tasks.rng import stream
+from tomopt_tasks.wrapper.scans import HitNoise, Passives, Scan, scans
+
+
+class VolumeLoop:
+    """Scans volumes, collects losses, updates the detector; fires the hooks in their order."""
+
+    volume: Any
+    loss_func: Any
+    opts: dict[str, torch.optim.Optimizer]
+    mu_generator: Any
+    partial_scatter_inferrer: Any
+    partial_volume_inferrer: Any
+    fit_params: FitParams
+    seed: int
+
+    def hook(self, name: str) -> None:
+        """Fire a hook of every callback, in the order of the list."""
+        for callback in self.fit_params.cbs:
+            getattr(callback, name)()
+
+    def fit_epoch(self) -> None:
+        """One epoch: the training volumes with updates, then the validation volumes without.
+
+        Needs ``fit_params`` with the volumes, ``passive_bs``, ``n_mu_per_volume`` and ``mu_bs``.
+        """
+        fit = self.fit_params
+        fit.epoch += 1
+        for state, passives in (("train", fit.trn_passives), ("valid", fit.val_passives)):
+            if passives is None:
+                continue
+            fit.state = state
+            fit.n_skipped = 0
+            self.volume.train(state == "train")
+            self.hook("on_epoch_begin")
+            with torch.set_grad_enabled(state == "train"):
+                self._scan_volumes(passives)
+            self.hook("on_epoch_end")
+
+    def _scan_volumes(self, passives: Passives) -> None:
+        fit = self.fit_params
+        size = None if fit.state == "test" else (fit.passive_bs or 1)
+        for scan in scans(passives, size):
+            if size is not None and scan.first % size == 0:
+                fit.loss_val = None
+                self.hook("on_volume_batch_begin")
+            self._scan(scan)
+            done = scan.first + len(scan)
+            if size is not None and (done % size == 0 or done == len(passives)):
+                self._end_batch(n_volumes=(done - 1) % size + 1)
+
+    def _scan(self, scan: Scan) -> None:
+        fit = self.fit_params
+        for offset, (layout, target) in enumerate(scan.volumes):
+            fit.volume_id = scan.first + offset
+            self.volume.load_rad_length(layout, target)
+            self.hook("on_volume_begin")
+        fit.volume_inferrer = self.partial_volume_inferrer(volume=self.volume)
+        for batch, n_muons in enumerate(self._muon_batches(scan)):
+            fit.mu = self._muons(scan, batch, n_muons)
+            self.hook("on_mu_batch_begin")
+            self._irradiate(fit.mu, scan)
+            fit.sb = self.partial_scatter_inferrer(mu=fit.mu, volume=self.volume)
+            self.hook("on_scatter_end")
+            fit.volume_inferrer.add_scatters(fit.sb)
+            self.hook("on_mu_batch_end")
+        for offset, (layout, target) in enumerate(scan.volumes):
+            fit.volume_id = scan.first + offset
+            if len(scan) > 1:
+                self.volume.load_rad_length(layout, target)
+            self._predict_volume(offset, len(scan))
+
+    def _predict_volume(self, offset: int, n_volumes: int) -> None:
+        fit = self.fit_params
+        self.hook("on_x0_pred_begin")
+        if n_volumes == 1:
+            fit.pred = fit.volume_inferrer.get_prediction()
+        else:
+            if offset == 0:
+                self._predictions = fit.volume_inferrer.get_predictions()
+            fit.pred = self._predictions[offset]
+        variances = getattr(fit.volume_inferrer, "variances", None)
+        fit.pred_var = variances[offset] if variances else None
+        if fit.pred is None:
+            fit.n_skipped += 1
+        self.hook("on_x0_pred_end")
+        if fit.state != "test" and self.loss_func is not None and fit.pred is not None:
+            loss = self.loss_func(pred=fit.pred, volume=self.volume)
+            fit.loss_val = loss if fit.loss_val is None else fit.loss_val + loss
+        self.hook("on_volume_end")
+
+    def _end_batch(self, n_volumes: int) -> None:
+        """Mean loss of the batch and, in training, one update; a short last batch counts (D-64)."""
+        fit = self.fit_params
+        fit.mean_loss = None if fit.loss_val is None else fit.loss_val / n_volumes
+        self.hook("on_volume_batch_end")
+        if fit.state == "train":
+            self._update(fit.mean_loss)
+
+    def _update(self, mean_loss: Tensor | None) -> None:
+        fit = self.fit_params
+        for opt in self.opts.values():
+            opt.zero_grad()
+        self.hook("on_backwards_begin")
+        if mean_loss is not None:
+            mean_loss.sum().backward()
+        self.hook("on_backwards_end")
+        stepping = mean_loss is not None and not fit.skip_opt_step
+        if stepping:
+            for opt in self.opts.values():
+                opt.step()
+        self.hook("on_step_end")
+        if stepping:
+            for layer in self.volume.get_detectors():
+                layer.conform_detector()
+
+    def _muon_batches(self, scan: Scan) -> list[int]:
+        """Sizes of the batches of muons; the last one may be smaller (D-64)."""
+        if scan.state is not None:
+            return [scan.state.shape[1]]
+        fit = self.fit_params
+        total, size = fit.n_mu_per_volume or 0, fit.mu_bs or 1
+        return [min(size, total - start) for start in range(0, total, size)]
+
+    def _muons(self, scan: Scan, batch: int, n_muons: int) -> MuonBatch:
+        fit = self.fit_params
+        volumes = range(scan.first, scan.first + len(scan))
+        epoch = fit.epoch if fit.state == "train" else 0
+        names = (fit.state or "", epoch, batch)
+        if scan.state is None:
+            rng = self._stream("muons", *names, scan.first)
+            mu = MuonBatch(self.mu_generator(n_muons, rng=rng), init_z=self.volume.h)
+            mu.rng = self._stream("scatter", *names, scan.first)
+        else:
+            rows = scan.state.flatten(0, 1).to(self.volume.lw)
+            z_top = float(self.volume.get_passive_z_range()[1])
+            mu = MuonBatch.from_lines(rows[:, 0:2], rows[:, 2:4], rows[:, 8], z_top)
+        mu.n_volumes = len(scan)
+        mu.noise = HitNoise(self.seed, names, list(volumes), n_muons)
+        return mu
+
+    def _stream(self, *names: str | int) -> torch.Generator:
+
+        return stream(self.seed, *names, device=self.volume.device)
+
+    def _irradiate(self, mu: MuonBatch, scan: Scan) -> None:
+        """Let the muons cross the whole volume, or look up where the bank says they leave it."""
+        if scan.state is None:
+            self.volume(mu)
+            return
+        self.volume.assign_budget()
+        rows = scan.state.flatten(0, 1).to(self.volume.lw)
+        z_low, z_high = (float(z) for z in self.volume.get_passive_z_range())
+        lines = {
+            "above": Lines(rows[:, 0:2], rows[:, 2:4], z_high),
+            "below": Lines(rows[:, 4:6], rows[:, 6:8], z_low),
+        }
+        for layer in self.volume.get_detectors():
+            noise = mu.draw_noise(len(layer.panels), layer.pos)
+            mu.record(layer.pos, lines[layer.pos], layer.measure(lines[layer.pos], noise))

@@ -1,0 +1,120 @@
+"""What an epoch leaves in its row of the history, and a prediction beside its numbers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tomopt_tasks.callbacks.base import Callback, detector_panels
+
+
+class EpochRow(Callback):
+    """Collects the numbers of one training epoch; never part of the state of a fit."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.accepted: list[float] = []
+        self.grad_norms: dict[str, list[float]] = {}
+
+    def on_scatter_end(self) -> None:
+        """Mean acceptance of the muons of the scan."""
+        if self.fit_params.state == "train":
+            self.accepted.append(float(self.fit_params.sb.accepted.detach().mean()))
+
+    def on_backwards_end(self) -> None:
+        """Loss of the batch and the norm of the gradient of every optimiser."""
+        loss = self.fit_params.mean_loss
+        if loss is not None:
+            self.losses.append(float(loss.detach().sum()))
+        for name, opt in self.attached.opts.items():
+            squares = [
+                float((p.grad.detach() ** 2).sum())
+                for group in opt.param_groups
+                for p in group["params"]
+                if p.grad is not None
+            ]
+            self.grad_norms.setdefault(name, []).append(sum(squares) ** 0.5)
+
+    def row(self) -> dict[str, Any]:
+        """The row, in JSON types."""
+        wrapper = self.attached
+        panels = detector_panels(wrapper.get_detectors())
+        return {
+            "loss": _mean(self.losses),
+            "acceptance": _mean(self.accepted),
+            "skipped_volumes": self.fit_params.n_skipped,
+            "searching": bool(self.fit_params.skip_opt_step),
+            "rates": {name: wrapper.get_opt_lr(name) for name in wrapper.opts},
+            "grad_norms": {name: _mean(values) for name, values in self.grad_norms.items()},
+            "smooth": float(panels[0].smooth) if hasattr(panels[0], "smooth") else None,
+            "geometry": geometry(wrapper.volume),
+        }
+
+
+class PredictionRecord(Callback):
+    """Predictions of banked volumes, with counts and a map of the accepted muons.
+
+    Args:
+        n_cells: cells of the map along x and along y, over [-0.5, 1.5] times the width.
+    """
+
+    def __init__(self, n_cells: int = 40) -> None:
+        self.n_cells = n_cells
+        self.predictions: list[float] = []
+        self.accepted: list[Tensor] = []
+        self.used: list[Tensor] = []
+        self.accepted_map = torch.zeros(n_cells, n_cells, dtype=torch.int64)
+        self.track_accepted: Tensor | None = None
+
+    def on_scatter_end(self) -> None:
+        """Count the muons of the scan and enter the accepted ones into the map."""
+        batch = self.fit_params.sb
+        accepted = batch.accepted.detach() > 0
+        per_volume = (batch.n_volumes, -1)
+        self.accepted.append(accepted.view(per_volume).sum(1))
+        self.used.append(batch.valid.view(per_volume).sum(1))
+        if self.track_accepted is None:
+            self.track_accepted = accepted
+        z_low, z_high = (float(z) for z in batch.volume.get_passive_z_range())
+        lines = batch.above.lines
+        middle = lines.offset + (lines.z - 0.5 * (z_low + z_high)) * lines.slope
+        cell = torch.floor((middle / batch.volume.lw + 0.5) * (self.n_cells / 2)).long()
+        seen = accepted & ((cell >= 0) & (cell < self.n_cells)).all(1)
+        flat = cell[seen, 0] * self.n_cells + cell[seen, 1]
+        counts = torch.bincount(flat, minlength=self.n_cells**2)
+        self.accepted_map += counts.view(self.n_cells, self.n_cells)
+
+    def on_x0_pred_end(self) -> None:
+        """Note the prediction; NaN where no muon was accepted."""
+        pred = self.fit_params.pred
+        self.predictions.append(float("nan") if pred is None else float(pred.reshape(-1)[0]))
+
+    def get_preds(self) -> Tensor:
+        """One prediction a volume."""
+        return torch.tensor(self.predictions, dtype=torch.float64)
+
+
+def geometry(volume: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    """Where the panels are and how large: name, pos, xy, z, span [m], area [m2]."""
+    rows = []
+    for layer in volume.get_detectors():
+        for index, panel in enumerate(layer.panels):
+            span = panel.get_scaled_xy_span().detach()
+            rows.append(
+                {
+                    "name": f"{layer.pos}[{index}]",
+                    "pos": layer.pos,
+                    "xy": panel.xy.detach().tolist(),
+                    "z": float(panel.z.detach()),
+                    "span": span.tolist(),
+                    "area": float(span.prod()),
+                    "resolution": float(panel.resolution),
+                    "efficiency": float(panel.efficiency),
+                    "m2_cost": float(panel.m2_cost),
+                }
+            )
+    return rows
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None

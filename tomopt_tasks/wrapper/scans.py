@@ -1,0 +1,121 @@
+"""What one pass of muons sees: volumes, one after the other or many at once."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tomopt_tasks.rng import stream
+
+BLOCK = 4096
+"""Muons that share one draw of random numbers: the unit of reproducibility."""
+
+
+class Passives(Protocol):
+    """What a fit or a prediction scans: pairs of a layout and a target."""
+
+    def __len__(self) -> int:
+        """Number of volumes."""
+        ...
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        """Layouts with their targets."""
+        ...
+
+
+@dataclass(frozen=True)
+class BankedPassives:
+    """Volumes whose muons have been transported before: read from a muon bank.
+
+    Args:
+        x0: radiation lengths [m].
+        target: what is to be predicted, one a volume.
+        state: (x, y, tan_x, tan_y) at the top, the same at the bottom of the passive volume, p.
+    """
+
+    x0: Float[Tensor, "vol z x y"]
+    target: Float[Tensor, "vol *target"]
+    state: Float[Tensor, "vol mu 9"]
+
+    def __len__(self) -> int:
+        """Number of volumes."""
+        return len(self.target)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Grids with their targets, each target of shape (1,) or that of the grid."""
+        for grid, target in zip(self.x0, self.target, strict=True):
+            yield grid, target.reshape(1) if target.ndim == 0 else target
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Some consecutive volumes that are irradiated together."""
+
+    first: int
+    volumes: Sequence[tuple[Any, Any]]
+    state: Float[Tensor, "vol mu 9"] | None
+
+    def __len__(self) -> int:
+        """Number of volumes."""
+        return len(self.volumes)
+
+
+def scans(passives: Passives, batch_size: int | None) -> Iterator[Scan]:
+    """Cut volumes into scans that never cross the end of a batch of volumes.
+
+    Volumes with a bank are scanned a whole batch at a time; others one by one, as the hooks of the
+    seed expect.
+
+    Args:
+        passives: the volumes.
+        batch_size: volumes per update; None: no batches.
+    """
+    state = passives.state if isinstance(passives, BankedPassives) else None
+    size = 1 if state is None else (batch_size or len(passives))
+    volumes = iter(passives)
+    first = 0
+    while chunk := list(islice(volumes, size)):
+        rows = None if state is None else state[first : first + len(chunk)]
+        yield Scan(first, chunk, rows)
+        first += len(chunk)
+
+
+class HitNoise:
+    """Standard normal numbers for the hits of a scan, one stream a volume and side.
+
+    Args:
+        seed: seed of the fit.
+        names: further names of the streams (state, epoch, batch of muons).
+        volumes: indices of the volumes.
+        n_muons: muons a volume.
+    """
+
+    def __init__(
+        self, seed: int, names: tuple[str | int, ...], volumes: Sequence[int], n_muons: int
+    ) -> None:
+        self.seed = seed
+        self.names = names
+        self.volumes = list(volumes)
+        self.n_muons = n_muons
+
+    def __call__(
+        self, side: str, n_panels: int, dtype: torch.dtype, device: torch.device
+    ) -> Float[Tensor, "mu panel 2"]:
+        """Numbers for the panels of one side; equal for equal names, whatever is drawn besides."""
+        blocks = []
+        for volume in self.volumes:
+            for start in range(0, self.n_muons, BLOCK):
+                generator = stream(
+                    self.seed, "hits", *self.names, volume, side, start // BLOCK, device=device
+                )
+                shape = (min(BLOCK, self.n_muons - start), n_panels, 2)
+                blocks.append(torch.randn(shape, generator=generator, dtype=dtype, device=device))
+        return torch.cat(blocks)
+
+
+PartialScatterInferrer = Callable[..., Any]
+PartialVolumeInferrer = Callable[..., Any]
