@@ -20,7 +20,7 @@ class ArraySpec:
     """One array of a dataset, or a human view of a record."""
 
     data: np.ndarray
-    """Numbers or bools; stored little-endian in C order."""
+    """Numbers or bools; stored little-endian in C order. Larger than memory: a ``np.memmap``."""
     dims: tuple[str, ...]
     """Name of each axis. The axis 'volume', else the first, is the one that chunks split."""
     units: str = ""

@@ -1,9 +1,12 @@
 """What a store needs of the place where it lies: a folder or an S3 bucket."""
 
+import time
 from typing import NamedTuple, Protocol, runtime_checkable
 
 TMP = ".tmp"
 DAMAGED = ".damaged"
+SETTLED_AFTER = 0.1
+"""Clocks of file systems are coarse: a younger file could change and keep its stamp [s]."""
 
 
 class Stat(NamedTuple):
@@ -14,6 +17,10 @@ class Stat(NamedTuple):
     """Changes whenever the object is replaced or edited."""
     modified: float
     """Seconds since the epoch."""
+
+    def settled(self) -> bool:
+        """Whether any later change must change the stamp too, so that it may be remembered."""
+        return time.time() - self.modified > SETTLED_AFTER
 
 
 class Blob(NamedTuple):

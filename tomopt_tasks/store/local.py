@@ -51,11 +51,11 @@ class LocalBackend:
         """All regular files below a folder; files that vanish meanwhile are left out."""
         found: dict[str, Stat] = {}
         with self._told("read"):
-            for folder, _, names in os.walk(self._path(prefix)):
+            for folder, _, names in os.walk(self._path(prefix), onerror=_unless_missing):
                 for name in names:
                     file = Path(folder, name)
                     with contextlib.suppress(FileNotFoundError):
-                        found[file.relative_to(self.root).as_posix()] = _stat(file.lstat())
+                        found[file.relative_to(self.root).as_posix()] = _stat(file.stat())
         return found
 
     def children(self, prefix: str) -> list[str]:
@@ -173,6 +173,12 @@ def _owner(root: Path) -> str:
 def _stat(found: os.stat_result) -> Stat:
     stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
     return Stat(found.st_size, stamp, found.st_mtime)
+
+
+def _unless_missing(error: OSError) -> None:
+    """Let nobody take a folder that may not be read for an empty one."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _write_new(path: Path, data: bytes) -> None:

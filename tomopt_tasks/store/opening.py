@@ -1,5 +1,6 @@
 """Open a store: a folder, or ``s3://bucket/prefix`` with the extra ``s3``."""
 
+import re
 from pathlib import Path
 
 from tomopt_tasks.core import UserError
@@ -42,6 +43,9 @@ def open_store(url: str | Path, create: bool = True) -> Store:  # noqa: FBT001, 
 
 def _backend(url: str) -> Backend:
     scheme, separator, _ = url.partition("://")
+    if not separator and re.match(r"[a-z][a-z0-9]+:/", url):
+        msg = f"store {url!r} is a URL that went through Path; pass it as a string"
+        raise UserError(msg)
     if scheme == "s3" and separator:
         from tomopt_tasks.store.s3 import S3Backend  # noqa: PLC0415  (needs the extra s3)
 

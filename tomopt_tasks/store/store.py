@@ -212,7 +212,8 @@ class Store:
         except Damage as damage:
             self._set_aside(path, blob.stat, damage)
             return None
-        self._records[path] = (blob.stat, ref)
+        if blob.stat.settled():
+            self._records[path] = (blob.stat, ref)
         return ref
 
     def _find_dataset(self, kind: str, key: str) -> Ref | None:
@@ -230,7 +231,8 @@ class Store:
         except Damage as damage:
             self._set_aside(path, now, damage)
             return None
-        self._manifests[path] = (now, manifest)
+        if now.settled():
+            self._manifests[path] = (now, manifest)
         return manifest.ref
 
     def _open(self, manifest: Manifest, stat: Stat) -> Dataset:
@@ -272,7 +274,8 @@ class Store:
         try:
             if self.backend.stat(path) == stat:
                 self.backend.move(path, target)
-            said += f"; it was set aside as {target}, run again to make it anew"
+                said += f"; it was set aside as {target}"
+            said += "; run again to make it anew"
         except StoreUnavailable as error:
             said += f"; it could not be set aside ({error})"
         log.warning("%s", said)

@@ -33,7 +33,8 @@ class Verifier:
             if digest(blob.data) != sha256:
                 msg = f"the digest of {path} does not match its bytes"
                 raise Damage(msg)
-            self._known[path] = (blob.stat, sha256)
+            if blob.stat.settled():
+                self._known[path] = (blob.stat, sha256)
         return blob.data
 
     def check(self, path: str, entry: Entry, stat: Stat | None) -> None:

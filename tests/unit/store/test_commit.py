@@ -253,6 +253,34 @@ def test_the_store_of_another_user_can_be_read_but_not_written(foreign):
     assert file.read_bytes() == b"damaged"
 
 
+UNREADABLE = """
+import os, sys
+from tomopt_tasks.core import UserError
+from tomopt_tasks.store import open_store
+"".encode("cp437")
+os.setuid(65534)
+try:
+    open_store(sys.argv[1]).find("volumes", "a" * 64)
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs two users")
+def test_data_that_may_not_be_read_are_not_taken_for_lost(foreign):
+    store = open_store(foreign)
+    store.put_dataset("volumes", "a" * 64, {"a": ArraySpec(np.arange(3), ("x",))})
+    (store.backend.root / "volumes/aa" / ("a" * 64)).chmod(0o700)
+    done = subprocess.run(
+        [sys.executable, "-c", UNREADABLE, str(foreign)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "cannot read the store" in done.stdout
+    assert store.find("volumes", "a" * 64) is not None
+
+
 def test_a_store_that_may_not_be_made_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", failing(errno.EACCES))
     with pytest.raises(StoreUnavailable, match="choose another with --store"):

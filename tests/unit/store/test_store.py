@@ -1,9 +1,12 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from tests.unit.store.objects import files_of, put
 from tomopt_tasks.core import UserError
 from tomopt_tasks.store import KeyCollision, Ref, open_store
 
@@ -62,6 +65,34 @@ def test_other_content_under_the_same_key_is_refused_and_the_first_stays(store, 
     assert store.find("checkpoint", key_of(1)) == first
 
 
+@pytest.mark.parametrize("kind", ["checkpoint", "volumes"])
+def test_what_was_verified_once_is_read_again_only_if_it_changed(store, key_of, monkeypatch, kind):
+    ref = put(store, kind, key_of(1))
+    for file in files_of(store, ref):
+        os.utime(file, (1e9, 1e9))
+    assert store.find(kind, key_of(1)) == ref
+    read = []
+    get = store.backend.get
+    monkeypatch.setattr(store.backend, "get", lambda *a, **k: read.append(get(*a, **k)))
+    assert store.find(kind, key_of(1)) == ref
+    assert [blob for blob in read if blob] == []
+    monkeypatch.undo()
+    file = files_of(store, ref)[-1]
+    file.write_bytes(file.read_bytes()[::-1])
+    assert store.find(kind, key_of(1)) is None
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "volumes"])
+def test_a_change_within_one_tick_of_the_clock_is_not_overlooked(store, key_of, kind):
+    ref = put(store, kind, key_of(1))
+    assert store.find(kind, key_of(1)) == ref
+    file = files_of(store, ref)[-1]
+    times = file.stat()
+    file.write_bytes(file.read_bytes()[::-1])
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert store.find(kind, key_of(1)) is None
+
+
 @pytest.mark.parametrize(
     "key", ["", "a" * 63, "A" * 64, "../" + "a" * 61, "a" * 64 + "\n", "g" * 64, "." * 64]
 )
@@ -102,9 +133,11 @@ def test_a_store_that_must_exist_is_not_made(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_an_unknown_scheme_is_refused(tmp_path):
+def test_an_unknown_scheme_is_refused():
     with pytest.raises(UserError, match="s3://bucket/prefix"):
         open_store("gopher://host/x")
+    with pytest.raises(UserError, match="pass it as a string"):
+        open_store(Path("s3://bucket/x"))
 
 
 def test_finding_needs_neither_torch_nor_zarr(store, key_of):
