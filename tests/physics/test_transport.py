@@ -29,7 +29,7 @@ def random_walks(n):
     at = torch.rand(2, n, generator=rng, dtype=torch.float64) * 10 - 2
     tan = torch.randn(2, n, generator=rng, dtype=torch.float64) * 1.5
     volume = torch.randint(3, (n,), generator=rng)
-    layer = Layer(pad_density(density)[0], (6, 4), (volume * 48).double())
+    layer = Layer(pad_density(density)[0], (6, 4), (volume * 48 + 7).double())
     return density[:, 0], volume, layer, at, tan
 
 
@@ -138,7 +138,7 @@ def test_d59_muons_on_voxel_borders_are_not_lost():
     density = torch.ones(1, 1, 5, 5, dtype=torch.float64)
     at = torch.tensor([0.0, 1.0, 2.0, 5.0, 5.0 - 1e-15, 3.0, 0.0], dtype=torch.float64)
     tan = torch.tensor([0.0, 1.0, -1.0, -1.0, 0.0, -0.0, -1.0], dtype=torch.float64)
-    layer = Layer(pad_density(density)[0], (5, 5), torch.zeros_like(at))
+    layer = Layer(pad_density(density)[0], (5, 5), torch.full_like(at, 8.0))
     middle = torch.full_like(at, 2.5)
     found = cross_layer(layer, (at, middle), (tan, torch.zeros_like(at)))
     inside = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
@@ -150,7 +150,7 @@ def test_flights_through_corners_see_the_voxels_on_their_line():
     density = torch.rand(1, 1, 4, 4, generator=stream(22), dtype=torch.float64)
     at = torch.tensor([0.5, 0.25, 3.5, 0.0], dtype=torch.float64)
     tan = torch.tensor([1.0, 3.0, -2.0, 4.0], dtype=torch.float64)
-    layer = Layer(pad_density(density)[0], (4, 4), torch.zeros_like(at))
+    layer = Layer(pad_density(density)[0], (4, 4), torch.full_like(at, 7.0))
     found = cross_layer(layer, (at, at), (tan, tan))
     diagonal = density[0, 0].diagonal()
     weights = torch.tensor(

@@ -22,7 +22,7 @@ from tomopt_tasks.volume.settings import World
 BLOCK = 4096
 """Muons of a volume whose random numbers are drawn together: a constant of the results."""
 
-CHUNK = 16384
+CHUNK = 32768
 """Muons simulated at a time: bounds the memory, changes no result."""
 
 COLUMNS = (

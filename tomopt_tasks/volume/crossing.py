@@ -31,7 +31,16 @@ class Layer(NamedTuple):
     shape: tuple[int, int]
     """Voxels along x and y."""
     first_cell: Float[Tensor, " mu"]
-    """Index of the first cell of the volume of each muon, as a float."""
+    """Index of voxel (0, 0) of the volume of each muon, as a float."""
+
+
+class Piece(NamedTuple):
+    """Part of a flight that crosses at most one border along each axis."""
+
+    density: tuple[Tensor, Tensor, Tensor]
+    """Before the first border, between the two, behind the second."""
+    crossing: Pair
+    """Depth of the first and of the second border below the top of the piece."""
 
 
 def pad_density(density: Float[Tensor, "vol z x y"]) -> Float[Tensor, "z cell"]:
@@ -41,10 +50,10 @@ def pad_density(density: Float[Tensor, "vol z x y"]) -> Float[Tensor, "z cell"]:
 
 
 def first_cells(density: Float[Tensor, "vol z x y"], n_muons: int) -> Float[Tensor, " mu"]:
-    """Index of the first padded cell of each muon's volume, flat over (volume, muon)."""
+    """Index of voxel (0, 0) in the padded cells of each muon's volume, flat over (volume, muon)."""
     n_volumes, _, n_x, n_y = density.shape
     volume = torch.arange(n_volumes, dtype=density.dtype, device=density.device)
-    return (volume * ((n_x + 2) * (n_y + 2))).repeat_interleave(n_muons)
+    return (volume * ((n_x + 2) * (n_y + 2)) + (n_y + 3)).repeat_interleave(n_muons)
 
 
 def cross_layer(layer: Layer, position: Pair, slope: Pair) -> Moments:
@@ -53,70 +62,69 @@ def cross_layer(layer: Layer, position: Pair, slope: Pair) -> Moments:
     Args:
         layer: the voxels.
         position: x and y at the top of the layer [voxels].
-        slope: tan_x and tan_y; each piece costs as much again, so keep them moderate.
+        slope: tan_x and tan_y; a flight takes as many turns as its larger slope, rounded up.
     """
-    x, y = position
     tan_x, tan_y = slope[0] + _NUDGE, slope[1] + _NUDGE
-    pieces = tan_x.abs().maximum(tan_y.abs()).ceil().clamp(min=1.0)
-    step = pieces.reciprocal()
-    matter = _piece(layer, (x, y), (tan_x, tan_y), (torch.zeros_like(step), step))
-    active = (pieces > 1.0).nonzero().squeeze(1)
-    done = 1
-    while len(active):
-        part = layer._replace(first_cell=layer.first_cell[active])
-        at, tan = (x[active], y[active]), (tan_x[active], tan_y[active])
-        depths = (step[active] * done, (step[active] * (done + 1)).clamp(max=1.0))
-        for total, more in zip(matter, _piece(part, at, tan, depths), strict=True):
-            total.index_add_(0, active, more)
-        done += 1
-        active = active[pieces[active] > done]
-    return matter
+    pieces = tan_x.abs().maximum(tan_y.abs()).ceil_()
+    total = _integrate(_cut(layer, position, (tan_x, tan_y)))
+    steep = (pieces > 1.0).nonzero().squeeze(1)
+    for part in total:
+        part.index_fill_(0, steep, 0.0)
+    k = 0
+    while len(steep):
+        some = layer._replace(first_cell=layer.first_cell[steep])
+        step = pieces[steep].reciprocal_()
+        tan = (tan_x[steep] * step, tan_y[steep] * step)
+        at = (position[0][steep] + k * tan[0], position[1][steep] + k * tan[1])
+        moments = _lift(_integrate(_cut(some, at, tan)), step, 1.0 - (k + 1) * step)
+        for part, more in zip(total, moments, strict=True):
+            part.index_add_(0, steep, more)
+        k += 1
+        steep = steep[pieces[steep] > k]
+    return total
 
 
-def _piece(layer: Layer, position: Pair, slope: Pair, depths: Pair) -> Moments:
-    """The integrals between two depths, in which each axis crosses at most one border."""
-    start, stop = depths
-    (x, y), (tan_x, tan_y) = position, slope
-    cell_x, sign_x, cross_x = _next_border(x, tan_x, start)
-    cell_y, sign_y, cross_y = _next_border(y, tan_y, start)
-    x_first = cross_x <= cross_y
-    row, column = _row(layer, cell_x), cell_y.clamp(-1.0, float(layer.shape[1]))
-    row_after = _row(layer, cell_x + sign_x)
-    column_after = (cell_y + sign_y).clamp_(-1.0, float(layer.shape[1]))
-    before = _look_up(layer, row + column)
-    after = _look_up(layer, row_after + column_after)
-    between = _look_up(layer, torch.where(x_first, row_after + column, row + column_after))
-    left = 1.0 - start
-    left_1 = 1.0 - cross_x.minimum(cross_y).minimum(stop)
-    left_2 = 1.0 - cross_x.maximum(cross_y).minimum(stop)
-    left_3 = 1.0 - stop
-    rise_1, rise_2 = between - before, after - between
-    sums = []
-    powers = [left, left_1, left_2, left_3]
-    for k in (1, 2, 3):
-        total = before * powers[0] + rise_1 * powers[1] + rise_2 * powers[2] - after * powers[3]
-        sums.append(total / k)
-        powers = [
-            power * v for power, v in zip(powers, (left, left_1, left_2, left_3), strict=True)
-        ]
-    return Moments(*sums)
+def _integrate(piece: Piece) -> Moments:
+    """The integrals over a piece of depth 1."""
+    before, between, behind = piece.density
+    left_1, left_2 = (1.0 - crossing.clamp(max=1.0) for crossing in piece.crossing)
+    rise_1, rise_2 = between - before, behind - between
+    total = before.addcmul(rise_1, left_1).addcmul_(rise_2, left_2)
+    rise_1, rise_2 = rise_1.mul_(left_1), rise_2.mul_(left_2)
+    lever = before.addcmul(rise_1, left_1).addcmul_(rise_2, left_2)
+    rise_1, rise_2 = rise_1.mul_(left_1), rise_2.mul_(left_2)
+    lever2 = before.addcmul(rise_1, left_1).addcmul_(rise_2, left_2)
+    return Moments(total, lever.mul_(1.0 / 2.0), lever2.mul_(1.0 / 3.0))
+
+
+def _lift(moments: Moments, step: Float[Tensor, " mu"], below: Float[Tensor, " mu"]) -> Moments:
+    """Moments about the lower face from those of a piece of depth ``step`` about its own end."""
+    total, lever, lever2 = (part * step ** (k + 1) for k, part in enumerate(moments))
+    return Moments(total, lever + below * total, lever2 + below * (2.0 * lever + below * total))
+
+
+def _cut(layer: Layer, position: Pair, slope: Pair) -> Piece:
+    """What a flight meets on a depth of 1, with slopes of at most 1."""
+    cell_x, behind_x, cross_x = _next_border(position[0], slope[0])
+    cell_y, behind_y, cross_y = _next_border(position[1], slope[1])
+    n_x, n_y = float(layer.shape[0]), float(layer.shape[1])
+    width = layer.shape[1] + 2
+    row = cell_x.clamp_(-1.0, n_x).mul_(width).add_(layer.first_cell)
+    row_behind = behind_x.clamp_(-1.0, n_x).mul_(width).add_(layer.first_cell)
+    cell_y, behind_y = cell_y.clamp_(-1.0, n_y), behind_y.clamp_(-1.0, n_y)
+    between = torch.where(cross_x <= cross_y, row_behind + cell_y, row + behind_y)
+    before, behind = row.add_(cell_y), row_behind.add_(behind_y)
+    density = (_look_up(layer, before), _look_up(layer, between), _look_up(layer, behind))
+    return Piece(density, (cross_x.minimum(cross_y), cross_x.maximum(cross_y)))
 
 
 def _next_border(
-    at: Float[Tensor, " mu"], tan: Float[Tensor, " mu"], start: Float[Tensor, " mu"]
+    at: Float[Tensor, " mu"], tan: Float[Tensor, " mu"]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Cell at the depth ``start``, direction of motion, and depth of the next border."""
-    cell = (at + start * tan).floor_()
-    sign = tan.sign()
-    border = cell + (0.5 * sign + 0.5)
-    return cell, sign, ((border - at) / tan).maximum(start)
-
-
-def _row(layer: Layer, cell_x: Float[Tensor, " mu"]) -> Float[Tensor, " mu"]:
-    """Index of the cell at column 0 of a row of cells, outside rows clamped to the border."""
-    n_x, n_y = layer.shape
-    width = n_y + 2
-    return cell_x.clamp(-1.0, float(n_x)).mul_(width).add_(layer.first_cell).add_(width + 1)
+    """Cell at the top, cell behind the next border, and depth of that border."""
+    cell, sign = at.floor(), tan.sign()
+    crossing = sign.clamp(min=0.0).add_(cell).sub_(at).div_(tan)
+    return cell, sign.add_(cell), crossing
 
 
 def _look_up(layer: Layer, index: Float[Tensor, " mu"]) -> Float[Tensor, " mu"]:
