@@ -10,8 +10,6 @@ from tomopt_tasks.rng import stream
 from tomopt_tasks.store import ArraySpec, KeyCollision, chunks, open_store
 from tomopt_tasks.store.codec import ITEM_BYTES
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:zarr")
-
 
 def normal(*shape):
     return torch.randn(shape, generator=stream(1, "normal"), dtype=torch.float64).numpy()
