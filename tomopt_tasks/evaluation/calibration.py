@@ -42,11 +42,11 @@ def fit_calibration(
         correction: "linear", or "none" for slope 1 and intercept 0.
     """
     if truth.size == 0:
-        msg = "calibration bank has no volumes; give `scenes.valid` at least one"
-        raise UserError(msg)
+        raise UserError("calibration bank has no volumes; give `scenes.valid` at least one")
     if not np.isfinite(truth).all():
-        msg = "calibration bank has a target that is not finite; every target must be a number"
-        raise UserError(msg)
+        raise UserError(
+            "calibration bank has a target that is not finite; every target must be a number"
+        )
     fallback = float(truth.mean())
     if correction == "none":
         return LinearCalibration(1.0, 0.0, fallback)

@@ -49,8 +49,9 @@ def target_groups(truth: Float[np.ndarray, " volume"]) -> Int[np.ndarray, " volu
     more, unless there is one volume only.
     """
     if truth.size == 0 or not np.isfinite(truth).all():
-        msg = f"truth of {truth.size} volumes is empty or not finite; check the scene's targets"
-        raise UserError(msg)
+        raise UserError(
+            f"truth of {truth.size} volumes is empty or not finite; check the scene's targets"
+        )
     order = np.argsort(truth, kind="stable")
     span = float(np.ptp(truth))
     new = np.diff(truth[order], prepend=truth[order][0]) > 1e-9 * span
@@ -85,8 +86,9 @@ def figures_of_merit(
         truth: of the same volumes.
     """
     if not np.isfinite(prediction).all():
-        msg = "predictions are not finite; calibrate them first, which gives every volume a value"
-        raise ValueError(msg)
+        raise ValueError(
+            "predictions are not finite; calibrate them first, which gives every volume a value"
+        )
     groups = target_groups(truth)
     rows, bias2, variance = [], 0.0, 0.0
     for group in np.unique(groups):

@@ -51,8 +51,9 @@ def paired_ratio(
         draws: bootstrap replicates.
     """
     if theirs.mean() == 0.0:
-        msg = "the design to compare with has no error at all; a ratio to it means nothing"
-        raise UserError(msg)
+        raise UserError(
+            "the design to compare with has no error at all; a ratio to it means nothing"
+        )
     means = _resampled_means(np.stack([ours, theirs]), groups, generator, draws)
     low, high = np.quantile(means[0] / means[1], [0.025, 0.975])
     return PairedRatio(

@@ -55,8 +55,9 @@ class Predictions:
         """From the arrays and attributes of a stored predictions dataset."""
         missing = [name for name in (*_FLOATS, *_COUNTS, "track_accepted") if name not in arrays]
         if missing:
-            msg = f"predictions lack the array {missing[0]!r}; run the predict stage again"
-            raise UserError(msg)
+            raise UserError(
+                f"predictions lack the array {missing[0]!r}; run the predict stage again"
+            )
         columns: dict[str, Any] = {name: np.asarray(arrays[name], np.float64) for name in _FLOATS}
         columns |= {name: np.asarray(arrays[name], np.int64) for name in _COUNTS}
         return cls(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -12,25 +12,13 @@ from tomopt_tasks.evaluation.exposure import exposure_curve
 from tomopt_tasks.evaluation.merit import figures_of_merit, target_groups
 from tomopt_tasks.evaluation.paired import bootstrap_stream, paired_ratio
 from tomopt_tasks.evaluation.predictions import Predictions
-
-
-@runtime_checkable
-class Scoring(Protocol):
-    """The settings that scoring reads (``EvaluationSettings`` has them)."""
-
-    @property
-    def correction(self) -> str:
-        """Either "linear" or "none"."""
-
-    @property
-    def bootstrap(self) -> int:
-        """Bootstrap replicates."""
+from tomopt_tasks.evaluation.settings import EvaluationSettings
 
 
 def evaluate(
     valid: Mapping[str, Predictions],
     test: Mapping[str, Predictions],
-    settings: Scoring,
+    settings: EvaluationSettings,
     baselines: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
@@ -47,9 +35,9 @@ def evaluate(
         seed: of the bootstrap's stream.
 
     Returns:
-        A tree of JSON types: "reference"; "designs": name -> figures of merit, per-target rows,
-        waterfall, geometry and exposure curve; "paired": name -> ratio, low, high, against and
-        volumes_needed, for every design but the reference.
+        A tree of JSON types: "reference" and "baselines", names; "designs": name -> figures of
+        merit, per-target rows, waterfall, geometry and exposure curve; "paired": name -> ratio,
+        low, high, against and volumes_needed, for every design but the reference.
     """
     _check_banks(valid, test, baselines)
     designs = {
@@ -70,42 +58,46 @@ def evaluate(
             draws=settings.bootstrap,
         )
         paired[name] = {**asdict(result), "against": reference}
-    return {"reference": reference, "designs": designs, "paired": paired}
+    return {
+        "reference": reference,
+        "baselines": list(baselines),
+        "designs": designs,
+        "paired": paired,
+    }
 
 
 def _check_banks(
     valid: Mapping[str, Predictions], test: Mapping[str, Predictions], baselines: Sequence[str]
 ) -> None:
     if not test:
-        msg = "nothing to evaluate: no design has predictions; name one under `compare`"
-        raise UserError(msg)
+        raise UserError("nothing to evaluate: no design has predictions; name one under `compare`")
     unknown = [name for name in baselines if name not in test]
     if unknown:
-        msg = f"baseline {unknown[0]!r} has no predictions; the designs are {', '.join(test)}"
-        raise UserError(msg)
+        raise UserError(
+            f"baseline {unknown[0]!r} has no predictions; the designs are {', '.join(test)}"
+        )
     first = next(iter(test))
     for name, predictions in test.items():
         if name not in valid:
-            msg = f"design {name!r} has no predictions for the calibration bank"
-            raise UserError(msg)
+            raise UserError(f"design {name!r} has no predictions for the calibration bank")
         if not np.array_equal(valid[name].n_muons, predictions.n_muons):
-            msg = f"design {name!r} was calibrated at other exposures than it was tested at"
-            raise UserError(msg)
+            raise UserError(
+                f"design {name!r} was calibrated at other exposures than it was tested at"
+            )
         if not np.array_equal(predictions.truth, test[first].truth):
-            msg = (
+            raise UserError(
                 f"designs {first!r} and {name!r} were tested on other volumes; a paired comparison "
                 "needs one test bank for all"
             )
-            raise UserError(msg)
 
 
-def _squares(valid: Predictions, test: Predictions, settings: Scoring) -> np.ndarray:
+def _squares(valid: Predictions, test: Predictions, settings: EvaluationSettings) -> np.ndarray:
     calibration = fit_calibration(valid.best, valid.truth, settings.correction)
     squares: np.ndarray = (calibration(test.best) - test.truth) ** 2
     return squares
 
 
-def _design(valid: Predictions, test: Predictions, settings: Scoring) -> dict[str, Any]:
+def _design(valid: Predictions, test: Predictions, settings: EvaluationSettings) -> dict[str, Any]:
     calibration = fit_calibration(valid.best, valid.truth, settings.correction)
     raw = fit_calibration(valid.best, valid.truth, "none")
     merit = asdict(figures_of_merit(calibration(test.best), test.truth))

@@ -1,7 +1,5 @@
 """Numbers and predictions for the tests of the evaluation."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
@@ -9,12 +7,6 @@ from tomopt_tasks.evaluation.predictions import Predictions
 from tomopt_tasks.rng import stream
 
 HEIGHTS = np.repeat(np.linspace(0.6, 1.3, 8), 10)
-
-
-@dataclass(frozen=True)
-class Scoring:
-    correction: str = "linear"
-    bootstrap: int = 500
 
 
 def draws(name, *shape):

@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.evaluation.samples import HEIGHTS, Scoring, draws, predictions
+from tests.unit.evaluation.samples import HEIGHTS, draws, predictions
 from tomopt_tasks.core import UserError
-from tomopt_tasks.evaluation import Predictions, evaluate, seconds_to_reach
+from tomopt_tasks.evaluation import EvaluationSettings, Predictions, evaluate, seconds_to_reach
 
 TREE_KEYS = {
     "mse", "mse_se", "rmse", "rmse_se", "mae", "bias2", "variance", "budget_used", "calibration",
@@ -26,7 +26,7 @@ def banks(sigmas, *, slope=0.5):
 
 
 def score(sigmas, baselines=("baseline_1", "baseline_2"), **scoring):
-    return evaluate(*banks(sigmas), Scoring(**scoring), baselines, seed=1)
+    return evaluate(*banks(sigmas), EvaluationSettings(bootstrap=500, **scoring), baselines, seed=1)
 
 
 FOUR = {"start": 0.2, "fit": 0.02, "baseline_1": 0.035, "baseline_2": 0.03}
@@ -35,7 +35,7 @@ FOUR = {"start": 0.2, "fit": 0.02, "baseline_1": 0.035, "baseline_2": 0.03}
 def test_record_has_the_agreed_shape_and_is_json():
     record = score(FOUR)
     assert record == json.loads(json.dumps(record, allow_nan=False))
-    assert set(record) == {"reference", "designs", "paired"}
+    assert set(record) == {"reference", "baselines", "designs", "paired"}
     assert list(record["designs"]) == list(FOUR)
     for design in record["designs"].values():
         assert set(design) >= TREE_KEYS
@@ -84,7 +84,9 @@ def test_volumes_without_accepted_muons_are_counted_and_scored_as_the_mean():
     blind = test["fit"].prediction.copy()
     blind[:, :5] = np.nan  # five of the ten volumes at 0.6 m; the mean height is 0.95 m
     test["fit"] = replace(test["fit"], prediction=blind)
-    design = evaluate(valid, test, Scoring(), ["baseline"], seed=1)["designs"]["fit"]
+    design = evaluate(valid, test, EvaluationSettings(bootstrap=500), ["baseline"], seed=1)[
+        "designs"
+    ]["fit"]
     assert design["n_empty"] == 5
     assert design["mse"] == pytest.approx(5 * 0.35**2 / 80)
     assert sum(row["n"] for row in design["per_target"]) == 80
@@ -94,7 +96,9 @@ def test_a_blind_design_scores_the_variance_of_the_targets():
     valid, test = banks({"baseline": 0.03, "fit": 0.0})
     for bank in (valid, test):
         bank["fit"] = replace(bank["fit"], prediction=np.full_like(bank["fit"].prediction, np.nan))
-    design = evaluate(valid, test, Scoring(), ["baseline"], seed=1)["designs"]["fit"]
+    design = evaluate(valid, test, EvaluationSettings(bootstrap=500), ["baseline"], seed=1)[
+        "designs"
+    ]["fit"]
     assert design["mse"] == pytest.approx(HEIGHTS.var())
     assert (design["n_empty"], design["n_empty_calibration"]) == (80, 80)
 
@@ -113,10 +117,10 @@ def test_exposures_may_be_stored_in_any_order():
                for p in (valid[name], test[name])]
         for name in test
     }  # fmt: skip
-    straight = evaluate(valid, test, Scoring(), ["baseline_2"], seed=1)
+    straight = evaluate(valid, test, EvaluationSettings(bootstrap=500), ["baseline_2"], seed=1)
     turned = evaluate(
         {k: v[0] for k, v in flip.items()}, {k: v[1] for k, v in flip.items()},
-        Scoring(), ["baseline_2"], seed=1,
+        EvaluationSettings(bootstrap=500), ["baseline_2"], seed=1,
     )  # fmt: skip
     assert straight == turned
 
@@ -148,7 +152,7 @@ def test_banks_that_do_not_fit_together_are_refused(change, message):
     valid, test = banks(FOUR)
     change(valid, test)
     with pytest.raises(UserError, match=message):
-        evaluate(valid, test, Scoring(), ["baseline_2"], seed=1)
+        evaluate(valid, test, EvaluationSettings(bootstrap=500), ["baseline_2"], seed=1)
 
 
 def test_stored_arrays_come_back_as_predictions():
