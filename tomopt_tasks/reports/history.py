@@ -1,0 +1,205 @@
+"""How the fit went: loss and every parameter, epoch by epoch, with the phases marked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tomopt_tasks.reports.scene import MM
+from tomopt_tasks.reports.style import (
+    INK,
+    MUTED,
+    PHASE,
+    SERIES_COLOURS,
+    WIDTH,
+    note,
+    powers_of_ten,
+    styled,
+)  # fmt: skip
+
+Row = Mapping[str, Any]
+Value = Callable[[Mapping[str, Any]], float]
+
+_SHADES = (SERIES_COLOURS[1], SERIES_COLOURS[2], SERIES_COLOURS[3], SERIES_COLOURS[4])
+
+
+@styled
+def history_figure(history: Sequence[Row], middle: Sequence[float] = ()) -> Figure:
+    """Loss, panel heights, sides and centres, and learning rates over the epochs.
+
+    Args:
+        history: one row of metrics an epoch.
+        middle: centre of the passive volume in x and y [mm], to compare the panels' centre with.
+    """
+    figure = Figure(figsize=(WIDTH, 5.2))
+    axes = figure.subplots(2, 3, sharex=True).ravel()
+    _draw_loss(axes[0], history)
+    _draw_panels(axes[1], history, "above", "height of upper panels [mm]", lambda p: p["z"])
+    _draw_panels(axes[2], history, "below", "height of lower panels [mm]", lambda p: p["z"])
+    _draw_panels(axes[3], history, None, "side of panels [mm]", _side)
+    _draw_centres(axes[4], history, middle)
+    _draw_rates(axes[5], history)
+    for ax in axes:
+        _mark_phases(ax, history)
+    for ax in axes[3:]:
+        ax.set_xlabel("epoch")
+    for (start, _), name in _phases(history):
+        axes[0].annotate(
+            name, (start, 0.0), (3, 4), xycoords=axes[0].get_xaxis_transform(),
+            textcoords="offset points", color=MUTED, fontsize=8,
+        )  # fmt: skip
+    return figure
+
+
+@styled
+def loss_figure(history: Sequence[Row]) -> Figure:
+    """The loss alone, small: for the live page of a run."""
+    figure = Figure(figsize=(6.4, 2.6))
+    ax = figure.subplots()
+    _draw_loss(ax, history)
+    _mark_phases(ax, history)
+    ax.set_xlabel("epoch")
+    return figure
+
+
+def _epochs(history: Sequence[Row]) -> list[float]:
+    """Epochs counted from 1, as people do."""
+    return [float(row.get("epoch", index)) + 1 for index, row in enumerate(history)]
+
+
+def _phases(history: Sequence[Row]) -> list[tuple[tuple[float, float], str]]:
+    """First and last edge of each phase on the epoch axis, and its name."""
+    spans = []
+    pairs = zip(_epochs(history), (str(row.get("phase", "")) for row in history), strict=True)
+    for name, group in groupby(pairs, key=lambda pair: pair[1]):
+        epochs = [epoch for epoch, _ in group]
+        spans.append(((epochs[0] - 0.5, epochs[-1] + 0.5), name))
+    return spans
+
+
+def _mark_phases(ax: Axes, history: Sequence[Row]) -> None:
+    for index, ((start, stop), _) in enumerate(_phases(history)):
+        if index % 2 == 0:
+            ax.axvspan(start, stop, color=PHASE, linewidth=0, zorder=0)
+        elif index:
+            ax.axvline(start, color=MUTED, linewidth=0.6)
+
+
+def _draw_loss(ax: Axes, history: Sequence[Row]) -> None:
+    ax.set_title("loss")
+    epochs = _epochs(history)
+    drawn = 0
+    for key, style in (("loss", "-o"), ("valid", "--D")):
+        points = [(e, row[key]) for e, row in zip(epochs, history, strict=True)
+                  if row.get(key) is not None]  # fmt: skip
+        if points:
+            colour = SERIES_COLOURS[1] if key == "loss" else INK
+            label = "training" if key == "loss" else "validation"
+            ax.plot(*zip(*points, strict=True), style, color=colour, markersize=3, label=label)
+            drawn += 1
+    if not drawn:
+        note(ax, "no epoch was fitted")
+        return
+    if all(row[k] > 0 for row in history for k in ("loss", "valid") if row.get(k) is not None):
+        ax.set_yscale("log")
+        powers_of_ten(ax.yaxis)
+    if drawn > 1:
+        ax.legend(loc="upper right", bbox_to_anchor=(1.0, 0.93))
+
+
+def _side(panel: Mapping[str, Any]) -> float:
+    """Mean of the two sides of a panel [m]."""
+    return float(panel["span"][0] + panel["span"][1]) / 2
+
+
+def _draw_panels(
+    ax: Axes, history: Sequence[Row], pos: str | None, title: str, value: Value
+) -> None:
+    """One line a panel; upper panels solid, lower ones dashed."""
+    ax.set_title(title)
+    ends = []
+    for name in _panel_names(history, pos):
+        points = [
+            (epoch, MM * value(panel))
+            for epoch, row in zip(_epochs(history), history, strict=True)
+            for panel in row.get("geometry") or ()
+            if panel["name"] == name
+        ]
+        style = "-" if name.startswith("above") else "--"
+        ax.plot(*zip(*points, strict=True), style, linewidth=1.3, color=_shade(name))
+        ends.append((points[-1], name))
+    if not ends:
+        note(ax, "not recorded")
+    for (x, y), shown, name in _spread(ax, ends):
+        ax.annotate(
+            name, (x, y), (x + 0.6, shown), textcoords="data", va="center", fontsize=6.5,
+            color=_shade(name), annotation_clip=False,
+        )  # fmt: skip
+
+
+def _spread(
+    ax: Axes, ends: Sequence[tuple[tuple[float, float], str]]
+) -> list[tuple[tuple[float, float], float, str]]:
+    """Heights for the labels at the ends of lines, moved apart where they would overlap."""
+    low, high = ax.get_ylim()
+    gap = 0.055 * (high - low)
+    placed: list[tuple[tuple[float, float], float, str]] = []
+    for point, name in sorted(ends, key=lambda end: end[0][1]):
+        lowest = placed[-1][1] + gap if placed else low
+        placed.append((point, max(point[1], lowest), name))
+    return placed
+
+
+def _draw_centres(ax: Axes, history: Sequence[Row], middle: Sequence[float]) -> None:
+    """Mean centre of the upper and of the lower panels; thin lines: the middle of the volume."""
+    ax.set_title("mean centre of panels [mm]")
+    for pos, colour in (("above", _SHADES[0]), ("below", _SHADES[1])):
+        for axis, style in ((0, "-"), (1, ":")):
+            points = []
+            for epoch, row in zip(_epochs(history), history, strict=True):
+                panels = [p for p in row.get("geometry") or () if p["name"].startswith(pos)]
+                if panels:
+                    mean = sum(p["xy"][axis] for p in panels) / len(panels)
+                    points.append((epoch, MM * mean))
+            if points:
+                ax.plot(
+                    *zip(*points, strict=True), style, color=colour, label=f"{'xy'[axis]} {pos}"
+                )
+    if not ax.lines:
+        note(ax, "not recorded")
+        return
+    ax.legend(loc="lower right", ncols=2)
+    for value in dict.fromkeys(middle):
+        ax.axhline(value, color=INK, linewidth=0.8)
+
+
+def _draw_rates(ax: Axes, history: Sequence[Row]) -> None:
+    """Learning rates; each parameter group has its own unit."""
+    ax.set_title("learning rates")
+    rates = [row.get("rates") or row.get("lrs") or {} for row in history]
+    names = list(dict.fromkeys(name for row in rates for name in row))
+    for index, name in enumerate(names):
+        points = [(e, row[name]) for e, row in zip(_epochs(history), rates, strict=True)
+                  if row.get(name)]  # fmt: skip
+        if points:
+            ax.plot(*zip(*points, strict=True), linewidth=1.3, label=name,
+                    color=SERIES_COLOURS[(index + 1) % len(SERIES_COLOURS)])  # fmt: skip
+    if not ax.lines:
+        note(ax, "not recorded")
+        return
+    ax.set_yscale("log")
+    powers_of_ten(ax.yaxis)
+    ax.legend(loc="best")
+
+
+def _panel_names(history: Sequence[Row], pos: str | None) -> list[str]:
+    names = dict.fromkeys(p["name"] for row in history for p in row.get("geometry") or ())
+    return [name for name in names if pos is None or name.startswith(pos)]
+
+
+def _shade(name: str) -> str:
+    """A colour for a panel, by its place in its module."""
+    digits = "".join(character for character in name if character.isdigit())
+    return _SHADES[int(digits or 0) % len(_SHADES)]
