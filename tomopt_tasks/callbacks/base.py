@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,8 @@ class FitParams:
             setattr(self, name, value)
 
 
+@runtime_checkable
+@runtime_checkable
 class Wrapper(Protocol):
     """What callbacks may use of a volume wrapper."""
 

@@ -66,7 +66,7 @@ class PanelCentring(Callback):
         for layer in self.attached.get_detectors():
             if layer.type_label != "panel":
                 raise NotImplementedError(
-                    f"PanelCentring centres panels, but a layer holds {layer.type_label!r} detectors"
+                    f"PanelCentring centres panels, but a layer holds {layer.type_label!r}"
                 )
             centre = torch.stack([panel.xy for panel in layer.panels]).mean(0)
             for panel in layer.panels:

@@ -22,13 +22,14 @@ class Constraints(Config):
 
 
 def scale_to_budget(detector: DetectorSettings, constraints: Constraints) -> DetectorSettings:
-    """The detector with the study's budget, and its sides scaled by one factor to that cost.
+    """The detector with the study's gap and budget; sides are scaled by one factor to that cost.
 
     A detector that already costs the budget, to one part in 10^9, keeps its sides bit by bit.
 
     Raises:
         Problem: panels cost differently, so that an area is no budget.
     """
+    detector = detector.model_copy(update={"gap": constraints.gap})
     budget = detector.budget
     if constraints.area is not None:
         prices = {panel.m2_cost for panel in detector.panels}

@@ -13,8 +13,8 @@ RESPONSE_FLOOR = 1e-10
 
 
 def gaussian_response(
-    offset: Float[Tensor, "*batch 2"], span: Float[Tensor, "*panel 2"]
-) -> Float[Tensor, "*batch 2"]:
+    offset: Float[Tensor, "*batch axis"], span: Float[Tensor, "*panel axis"]
+) -> Float[Tensor, "*batch axis"]:
     """Gaussian fall-off whose two-sigma point is the edge of the panel.
 
     Args:
@@ -25,10 +25,10 @@ def gaussian_response(
 
 
 def sigmoid_response(
-    offset: Float[Tensor, "*batch 2"],
-    span: Float[Tensor, "*panel 2"],
-    smooth: Float[Tensor, "*panel 1"],
-) -> Float[Tensor, "*batch 2"]:
+    offset: Float[Tensor, "*batch axis"],
+    span: Float[Tensor, "*panel axis"],
+    smooth: Float[Tensor, "..."],
+) -> Float[Tensor, "*batch axis"]:
     """Flat top with a sigmoid edge: 1 at the centre, about one half at the edge.
 
     Args:

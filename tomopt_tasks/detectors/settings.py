@@ -10,6 +10,7 @@ from tomopt_tasks.quantities import (
     Flag,
     InverseLength,
     Length,
+    NonNegativeLength,
     PositiveLength,
     PositiveNumber,
     Probability,
@@ -77,6 +78,8 @@ class DetectorSettings(Config):
     """Layers from top to bottom; at least one."""
     budget: PositiveNumber | None = None
     """Cost that all panels share (area x m2_cost, summed); > 0; null: sides are independent."""
+    gap: NonNegativeLength = 0.0
+    """Smallest distance in z that a fit keeps between two panels of a layer [m]; >= 0."""
 
     @property
     def panels(self) -> tuple[PanelSettings, ...]:

@@ -1,7 +1,7 @@
 """What all volume inferrers share (spec 5.3)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch import Tensor
 from tomopt_tasks.inference.scatters import ScatterBatch
 
 
+@runtime_checkable
 class VolumeInferrer(Protocol):
     """What the loop needs: any callable with the keyword ``volume`` that gives one of these."""
 

@@ -47,6 +47,8 @@ def build_volume(world: World, detector: DetectorSettings) -> Volume:
         for k in range(world.shape[0])
     ]
     layers = [_build_layer(layer, lw) for layer in detector.layers]
+    for built in layers:
+        built.min_separation = detector.gap
     above = [layer for layer in layers if layer.pos == "above"]
     below = [layer for layer in layers if layer.pos == "below"]
     volume = Volume(nn.ModuleList([*above, *passives, *below]), budget=detector.budget).to(DTYPE)

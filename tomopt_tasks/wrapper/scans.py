@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ BLOCK = 4096
 """Muons that share one draw of random numbers: the unit of reproducibility."""
 
 
+@runtime_checkable
 class Passives(Protocol):
     """What a fit or a prediction scans: pairs of a layout and a target."""
 
