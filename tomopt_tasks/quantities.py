@@ -98,6 +98,9 @@ class Unit:
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
 
+    def __repr__(self) -> str:
+        return f"Unit({self.symbol!r})"
+
     def parse(self, value: Any) -> Any:  # noqa: ANN401
         """A float for a number or a string with a unit; a sentence for anything else."""
         kind, example = _NAMES.get(self.symbol, (f"a value in {self.symbol}", f"1 {self.symbol}"))

@@ -115,7 +115,8 @@ class _StudyParts(Config, Generic[Detector]):
             return compare
         fit: FitSettings = info.data["fit"]
         others = [name for name in info.data["detectors"] if name != fit.start]
-        return (fit.start, *(["fit"] if fit.phases else []), *others)
+        start = [fit.start] if fit.start in info.data["detectors"] else []
+        return (*start, *(["fit"] if fit.phases else []), *others)
 
     @field_validator("report", mode="after")
     @classmethod

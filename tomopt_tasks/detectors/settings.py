@@ -40,7 +40,7 @@ class PanelSettings(Config):
     """Softness of the edge of a sigmoid panel, in half-widths; > 0."""
     soft_resolution: Flag = False
     """Whether soft edges blur hits as they fade; true is compat: TomOpt. False: they only make
-    hits less likely, as hard edges do, so that the training ranks designs as the evaluation does."""
+    hits less likely, as hard edges do, so that training ranks designs as the evaluation does."""
 
     @property
     def area(self) -> float:
@@ -62,7 +62,7 @@ class LayerSettings(Config):
     """Top of the layer [m]; at most world.height."""
     size: PositiveLength = 0.4
     """Thickness of the layer [m]; > 0; the layer does not overlap the passive volume."""
-    panels: tuple[PanelSettings, ...] = Field(default=(), min_length=1)
+    panels: tuple[PanelSettings, ...] = Field(min_length=1)
     """Panels in the order of the study file; at least one."""
 
     @property
@@ -74,7 +74,7 @@ class LayerSettings(Config):
 class DetectorSettings(Config):
     """Everything about a detector, from top to bottom."""
 
-    layers: tuple[LayerSettings, ...] = Field(default=(), min_length=1)
+    layers: tuple[LayerSettings, ...] = Field(min_length=1)
     """Layers from top to bottom; at least one."""
     budget: PositiveNumber | None = None
     """Cost that all panels share (area x m2_cost, summed); > 0; null: sides are independent."""

@@ -22,7 +22,7 @@ class World(Config):
     voxel: PositiveLength = 0.1
     """Edge of a cubic voxel [m]; > 0."""
     height: PositiveLength = 1.8
-    """Top of the world [m]; not below the top of the passive volume."""
+    """Top of the world [m]; > 0; not below the top of the passive volume."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -231,7 +231,8 @@ class _Common(Config):
     smoothness: (
         Annotated[Smoothness, BeforeValidator(_as_ramp, json_schema_input_type=_RampInput)] | None
     ) = None
-    """A number, ``[start, stop]``, or start, stop and length; null: as the panels say."""
+    """A number, ``[start, stop]``, or start, stop and length, in half-widths; > 0; null: as the
+    panels say."""
     schedule: ScheduleSettings | None = None
     """Learning rates along the phase; null: constant."""
     limits: Limits = Limits()

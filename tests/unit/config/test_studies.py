@@ -128,6 +128,13 @@ def test_compare_defaults_to_every_design():
     assert study.compare == ("start", "fit", "baseline_1", "baseline_2")
 
 
+def test_designs_can_be_compared_without_a_fit(tmp_path):
+    designs = {"mine": {"groups": {"above": {"z": [1.5, 1.6]}, "below": {"z": [0.1, 0.2]}}}}
+    (tmp_path / "s.yaml").write_text(str({"version": 1, "study": "s", "detectors": designs}))
+    study = load_study(tmp_path / "s.yaml")
+    assert study.compare == study.baselines == ("mine",)
+
+
 def test_the_schema_accepts_every_study_and_detector_file():
     schema = json_schema()
     Draft202012Validator.check_schema(schema)
