@@ -28,6 +28,8 @@ from tomopt_tasks.losses.settings import (
     VolumeMSELossSettings,
 )
 from tomopt_tasks.losses.spread import calibrated_mse
+from tomopt_tasks.losses.volumes import VolumeMSELoss
+from tomopt_tasks.losses.voxels import VoxelX0Loss
 from tomopt_tasks.volume.layer import PassiveLayer
 from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
@@ -120,8 +122,6 @@ def build_loss(settings: LossSettings) -> tuple[Any, list[Callback]]:
         "cost_coef": settings.cost_coef,
         "steep_budget": settings.steep_budget,
     }
-    from tomopt_tasks.losses import VolumeMSELoss, VoxelX0Loss
-
     kind = VolumeMSELoss if isinstance(settings, VolumeMSELossSettings) else VoxelX0Loss
     return kind(**terms), []
 
