@@ -3,8 +3,12 @@
 from tomopt_tasks.core import lazy_exports
 
 __all__ = [
+    "AbsMuonGenerator",
     "GenerationPlane",
     "IncidentMuons",
+    "MuonBatch",
+    "MuonGenerator2015",
+    "MuonGenerator2016",
     "MuonSettings",
     "SourceSettings",
     "crosses_box",
@@ -18,6 +22,10 @@ _HERE = "tomopt_tasks.muons"
 __getattr__ = lazy_exports(
     _HERE,
     {
+        "AbsMuonGenerator": f"{_HERE}.generators",
+        "MuonBatch": f"{_HERE}.batch",
+        "MuonGenerator2015": f"{_HERE}.generators",
+        "MuonGenerator2016": f"{_HERE}.generators",
         "GenerationPlane": f"{_HERE}.settings",
         "IncidentMuons": f"{_HERE}.source",
         "MuonSettings": f"{_HERE}.settings",

@@ -46,13 +46,13 @@ class Plane:
         return (self.high[0] - self.low[0]) * (self.high[1] - self.low[1])
 
 
-def default_margin(drop: float, voxel: float) -> float:
-    """How far muons start outside the passive volume: ``tan(15 deg) * (drop + voxel)``.
+def default_margin(drop: float, voxel: float, angle: float = REACH) -> float:
+    """How far muons start outside the passive volume: ``tan(angle) * (drop + voxel)``.
 
     ``drop`` is the height of the plane above the bottom of the volume. The sign of the voxel is
     that of the spec; one voxel less would reach as far (D-37, harmless).
     """
-    return tan(REACH) * (drop + voxel)
+    return tan(angle) * (drop + voxel)
 
 
 def resolve_plane(plane: GenerationPlane | None, world: Box) -> Plane:
