@@ -62,21 +62,20 @@ def load_detector(
     Args:
         path: a YAML file in groups or with every panel.
         world: passive volume and height, for zones and checks.
-        constraints: budget and gap to keep to; None: sides as written, any gap.
+        constraints: budget and gap to keep to; None: sides and gap as written.
 
     Raises:
         UserError: one sentence with the place in the file.
     """
     document = with_bases(FilePath(path))
     document.data.pop("version", None)
-    constraints = constraints or Constraints(area=None, gap=0.0)
     try:
         written = _ADAPTER.validate_python(document.data)
     except ValidationError as error:
         raise sentence(error, document, schema_of=_detector_schema) from error
     result = _resolve(written, (), world, constraints, document)
     try:
-        check_detector(result.detector, world, constraints.gap, ())
+        check_detector(result.detector, world, result.detector.gap, ())
     except Problem as problem:
         raise located(Problem(result.origin(problem.path), problem.text), document) from problem
     return result.detector
@@ -91,7 +90,7 @@ def _resolve(
     written: Any,  # noqa: ANN401
     path: Path,
     world: World,
-    constraints: Constraints,
+    constraints: Constraints | None,
     document: Document,
 ) -> Resolved:
     try:

@@ -41,16 +41,16 @@ class Resolved:
 
 
 def resolve_detector(
-    written: GroupedDetector | DetectorSettings, world: World, constraints: Constraints
+    written: GroupedDetector | DetectorSettings, world: World, constraints: Constraints | None
 ) -> Resolved:
-    """Every panel of a detector, with the budget of the study.
+    """Every panel of a detector, with the budget and the gap of the study, if there is one.
 
     Raises:
         Problem: a group without side or zone, an override of no panel, two sizes for one panel,
             or a budget that cannot be shared.
     """
     if isinstance(written, DetectorSettings):
-        return Resolved(scale_to_budget(written, constraints))
+        return Resolved(_constrained(written, constraints))
     _check_overrides(written)
     zones = {name: _zone(name, group, world) for name, group in written.groups.items()}
     order = sorted(zones, key=lambda name: -zones[name][2])
@@ -69,7 +69,11 @@ def resolve_detector(
         size = round(high - low, 12)  # 0.4, not 0.40000000000000013
         layers.append(LayerSettings(pos=pos, z=high, size=size, panels=tuple(panels)))
     detector = DetectorSettings(layers=tuple(layers))
-    return Resolved(scale_to_budget(detector, constraints), origins)
+    return Resolved(_constrained(detector, constraints), origins)
+
+
+def _constrained(detector: DetectorSettings, constraints: Constraints | None) -> DetectorSettings:
+    return detector if constraints is None else scale_to_budget(detector, constraints)
 
 
 def _check_overrides(written: GroupedDetector) -> None:

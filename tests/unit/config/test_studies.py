@@ -11,7 +11,7 @@ from tomopt_tasks.config.dump import dump_detector, dump_study
 from tomopt_tasks.config.load import load_detector, load_study
 from tomopt_tasks.config.schema import json_schema
 from tomopt_tasks.config.study import Study
-from tomopt_tasks.wrapper.settings import Tie
+from tomopt_tasks.wrapper.settings import FitSettings, Smoothness, Tie
 
 STUDIES = Path(__file__).parents[3] / "data" / "studies"
 LADLE = STUDIES / "ladle_furnace.yaml"
@@ -59,19 +59,51 @@ def test_all_panels_of_the_ladle_study_are_alike_and_share_six_square_metres(lad
     assert design.budget == 6.0
 
 
-def test_a_longer_last_phase_leaves_everything_else_of_the_fit_unchanged(ladle):
-    longer = load_study(LADLE, [("fit.phases[1].epochs", "20")])
-    assert longer.fit.phases[1].epochs == 20
-    same = longer.fit.phases[1].model_copy(update={"epochs": 10})
-    assert (longer.fit.phases[0], same) == ladle.fit.phases
+@pytest.mark.parametrize("file", sorted(STUDIES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_a_longer_last_phase_leaves_everything_else_of_the_fit_unchanged(file):
+    fit = load_study(file).fit
+    last = len(fit.phases) - 1
+    n_epochs = fit.phases[last].epochs
+    longer = load_study(file, [(f"fit.phases[{last}].epochs", str(2 * n_epochs))]).fit.phases
+    assert longer[last].epochs == 2 * n_epochs
+    assert (*longer[:last], longer[last].model_copy(update={"epochs": n_epochs})) == fit.phases
 
 
-def test_the_coarse_phase_ties_the_centres_of_a_group_and_the_fine_one_freezes_them(ladle):
-    coarse, fine = ladle.fit.phases
-    assert coarse.rule("xy", "above") == Tie(tie="group")
-    assert fine.rule("xy", "above") == "frozen"
-    assert fine.rule("z", "below") == "free"
-    assert coarse.total_epochs == 15
+def test_a_phase_takes_up_what_the_fit_says_and_may_say_otherwise():
+    fit = FitSettings.model_validate(
+        {
+            "volumes_per_step": 8,
+            "parameters": {"xy": {"tie": "group"}, "side": "frozen"},
+            "optimiser": {"xy": {"kind": "sgd", "rate": 1}, "z": {"kind": "adam", "rate": 2}},
+            "smoothness": [1, 0.1],
+            "phases": [
+                {"name": "a", "epochs": 7, "find_rates": {"epochs": 3}},
+                {"name": "b", "parameters": {"z": "frozen"}, "freeze": ["xy.above"]},
+                {"name": "c", "optimiser": {"xy": {"kind": "sgd", "rate": 5}}, "smoothness": 0.2},
+            ],
+        }
+    )
+    a, b, c = fit.phases
+    assert [phase.volumes_per_step for phase in fit.phases] == [8, 8, 8]
+    assert (a.rule("xy", "above"), a.rule("side", "above")) == (Tie(tie="group"), "frozen")
+    assert (b.rule("xy", "above"), b.rule("xy", "below")) == ("frozen", Tie(tie="group"))
+    assert (b.rule("z", "above"), b.rule("side", "below")) == ("frozen", "frozen")
+    assert [phase.optimiser["xy"].rate for phase in fit.phases] == [1.0, 1.0, 5.0]
+    assert [phase.optimiser["z"].rate for phase in fit.phases] == [2.0, 2.0, 2.0]
+    assert a.smoothness == Smoothness(start=1.0, stop=0.1, length=7)
+    assert c.smoothness == Smoothness(start=0.2, stop=0.2, length=1)
+    assert (a.total_epochs, b.total_epochs) == (10, 10)
+
+
+def test_a_schedule_takes_the_length_of_its_phase_unless_it_has_its_own():
+    def schedule(**written):
+        phase = {"epochs": 12, "schedule": {"kind": "one_cycle", **written}}
+        return FitSettings.model_validate({"phases": [phase]}).phases[0].schedule
+
+    assert (schedule().length, schedule().warmup) == (12, 5)
+    assert schedule(length=8).length == 8
+    assert schedule(per_parameter={"xy": {"mid": 3}}).cycle("xy.above").mid == 3.0
+    assert schedule(per_parameter={"xy": {"mid": 3}}).cycle("z.above").mid == 10.0
 
 
 def test_a_study_survives_yaml(ladle, tmp_path):
