@@ -4,11 +4,12 @@ Every step below is stored under a key made of all that it depends on, and is lo
 runs. So this flow can be killed anywhere and started again, and a second run computes nothing.
 """
 
-from tomopt_tasks._settings import default_store  # isort: skip - before Prefect
+from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
 from prefect import flow
 
 from tomopt_tasks import tasks
 from tomopt_tasks.config.load import load_study
+from tomopt_tasks.project import default_store
 from tomopt_tasks.reports.artifacts import Page
 from tomopt_tasks.runs.outputs import write_report
 from tomopt_tasks.runs.progress import progress_for

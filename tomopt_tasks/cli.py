@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from tomopt_tasks._settings import default_store
 from tomopt_tasks.core import UserError
+from tomopt_tasks.project import default_store
 
 app = typer.Typer(
     help="Design muon-tomography detectors by gradient descent: declarative, cached, reproducible.",

@@ -89,6 +89,13 @@ def evaluate(work: Work) -> dict[str, Any]:
     return perform(work)
 
 
+TASKS: dict[str, StageTask] = {
+    each.name: each
+    for each in (make_volumes, transport_muons, start_fit, fit_epoch, predict, evaluate)
+}
+"""Name of a stage -> its task."""
+
+
 class ThroughPrefect:
     """Calls stages as tasks: all that run, and the first hits, so that the page shows them."""
 
@@ -96,9 +103,10 @@ class ThroughPrefect:
         """Nothing was shown yet."""
         self.shown = 0
 
-    def __call__(self, stage: StageTask, work: Work, *, hit: bool) -> Mapping[str, Any] | None:
+    def __call__(self, work: Work, *, hit: bool) -> Mapping[str, Any] | None:
         """The ref as JSON; None for a hit that is only counted."""
+        called = TASKS[work["name"]]
         if not hit:
-            return stage.with_options(refresh_cache=True)(work)
+            return called.with_options(refresh_cache=True)(work)
         self.shown += 1
-        return stage(work) if self.shown <= SHOWN_HITS else None
+        return called(work) if self.shown <= SHOWN_HITS else None

@@ -61,7 +61,7 @@ def test_parents_come_before_children_and_labels_are_unique():
          {"fine epoch 1", "fine epoch 2", "evaluation"} | FITTED),
         (("detectors.baseline_1.groups.above.z[0]", "1.7"),
          {"baseline_1 on valid", "baseline_1 on test", "evaluation"}),
-        (("constraints.gap", "5 mm"), EPOCHS | FITTED | {"evaluation"}),
+        (("constraints.gap", "5 mm"), EPOCHS | FITTED | {"evaluation", "start of the fit"}),
     ],
 )  # fmt: skip
 def test_a_change_reaches_the_stages_downstream_of_it_and_no_others(change, labels):

@@ -82,8 +82,6 @@ class EpochInputs(Config):
     """From scatters to predictions."""
     loss: LossSettings
     """What is minimised."""
-    gap: float
-    """Smallest distance in z between two panels of a group [m]."""
     seed: int
     """Names the streams of the fit."""
 
@@ -94,7 +92,7 @@ class PredictInputs(Config):
     world: World
     """Box that the detector stands in."""
     detector: DetectorSettings | None
-    """A design as it is; none for the one in the checkpoint."""
+    """A design as it is, its gap neutral; none for the one in the checkpoint."""
     inference: InferenceSettings
     """From scatters to predictions."""
     edges: Literal["hard", "smooth"]

@@ -155,7 +155,6 @@ class _Planner:
             parameters=phase.parameters,
             inference=self.study.inference,
             loss=self.study.loss,
-            gap=self.study.constraints.gap,
             seed=self.study.fit.seed,
         )
         n_search = phase.total_epochs - phase.epochs
@@ -165,9 +164,12 @@ class _Planner:
 
     def _predict(self, design: str, split: Split, checkpoint: Stage) -> Stage:
         judged = self.study.evaluation
+        detector = None
+        if design != FITTED:
+            detector = self.study.detectors[design].model_copy(update={"gap": 0.0})
         inputs = PredictInputs(
             world=self.study.world,
-            detector=None if design == FITTED else self.study.detectors[design],
+            detector=detector,
             inference=self.study.inference,
             edges=judged.edges,
             exposures=judged.exposures,

@@ -54,7 +54,12 @@ class Page:
             self._safely(lambda: self._move(100.0 * done / max(total, 1)))
         if last or now - self._table_at >= TABLE_EVERY:
             self._table_at = now
-            self._safely(lambda: self._table(rows))
+            self.table(metrics_table(rows), "metrics")
+
+    def table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
+        """Equal rows as a table."""
+        key, cells = f"{self._run}-{name}", [dict(row) for row in rows]
+        self._safely(lambda: create_table_artifact(cells, key=key, description=name))
 
     def report(self, data: ReportData) -> None:
         """The comparison, the loss curve and the stage graph; they render offline."""
@@ -66,10 +71,6 @@ class Page:
             self._bar = made if isinstance(made, UUID) else None
         else:
             update_progress_artifact(self._bar, percent)
-
-    def _table(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        table = metrics_table(rows)
-        create_table_artifact(table, key=f"{self._run}-metrics", description="metrics by epoch")
 
     def _report(self, data: ReportData) -> None:
         from tomopt_tasks.reports.markdown import render_markdown  # noqa: PLC0415 - matplotlib

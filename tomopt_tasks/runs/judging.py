@@ -61,7 +61,7 @@ def judge(store: Store, run: str, file: Path, call: Call = call_plain) -> Judged
             )
         if ref is None:
             work = body.work_of(stage, store, refs)
-            ref = Ref.model_validate(call(stage, work, hit=False))
+            ref = Ref.model_validate(call(work, hit=False))
         refs[stage.key] = ref
     evaluation = store.get_record(refs[stage.key])
     rows = _rows(evaluation, name, target_of(study.model_dump(mode="json")))

@@ -6,7 +6,7 @@ These files are derived: ``tomopt report RUN`` makes them again from the store.
 from dataclasses import dataclass
 from pathlib import Path
 
-from tomopt_tasks._settings import project_root
+from tomopt_tasks.project import project_root
 from tomopt_tasks.reports.data import ReportData, final_design
 from tomopt_tasks.reports.export import detector_csv, detector_yaml
 from tomopt_tasks.runs.results import results_of

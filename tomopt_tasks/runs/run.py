@@ -41,7 +41,7 @@ class Named(Protocol):
 class Call(Protocol):
     """Has the work of a stage done."""
 
-    def __call__(self, stage: Any, work: body.Work, *, hit: bool) -> Mapping[str, Any] | None:  # noqa: ANN401
+    def __call__(self, work: body.Work, *, hit: bool) -> Mapping[str, Any] | None:
         """The ref as JSON. For a hit the ref is known, and nothing needs to be done."""
 
 
@@ -52,12 +52,7 @@ class PlainStage:
     name: str
 
 
-def call_plain(
-    stage: PlainStage,  # noqa: ARG001
-    work: body.Work,
-    *,
-    hit: bool,
-) -> Mapping[str, Any] | None:
+def call_plain(work: body.Work, *, hit: bool) -> Mapping[str, Any] | None:
     """Run the body here; nothing for a hit."""
     return None if hit else body.perform(work)
 
@@ -112,26 +107,26 @@ class Run:
         """Have the stages of one name, one after the other."""
         for step in self.steps:
             if step.stage.name == stage.name:
-                yield self._have(step, stage)
+                yield self._have(step)
 
-    def _have(self, step: Step, caller: Named) -> Ref:
+    def _have(self, step: Step) -> Ref:
         stage = step.stage
         ref = stopped(stage, self.refs) or step.ref
         if ref is None:
             self.progress.running(stage)
-            ref = self._make(stage, caller)
+            ref = self._make(stage)
         elif ref.key == stage.key:
-            self.call(caller, body.work_of(stage, self.store, self.refs), hit=True)
+            self.call(body.work_of(stage, self.store, self.refs), hit=True)
         self.refs[stage.key] = ref
         if stage.name == "fit_epoch":
             self._history.append(epoch_row(stage.label, stage.components, ref.metrics))
         self.progress.done(stage, ref, self.seconds.get(stage.key))
         return ref
 
-    def _make(self, stage: Stage, caller: Named) -> Ref:
+    def _make(self, stage: Stage) -> Ref:
         begun = time.perf_counter()
         work = body.work_of(stage, self.store, self.refs)
-        ref = Ref.model_validate(self.call(caller, work, hit=False))
+        ref = Ref.model_validate(self.call(work, hit=False))
         if stage.key in self.executed:
             self.seconds[stage.key] = time.perf_counter() - begun
         before = self._earlier.get(stage.key, {}).get("sha256", ref.sha256)

@@ -1,0 +1,25 @@
+"""Where the project lies, and what of it is made by runs."""
+
+import os
+from pathlib import Path
+
+MARKS = ("prefect.yaml", "pyproject.toml", ".tomopt")
+"""Entries of which one marks the project folder."""
+
+
+def project_root() -> Path:
+    """The nearest folder around the current one that is marked as a project, else the current."""
+    here = Path.cwd()
+    folders = (here, *here.parents)
+    marked = (folder for folder in folders if any((folder / mark).exists() for mark in MARKS))
+    return next(marked, here)
+
+
+def default_store() -> str:
+    """The store of a run that names none: ``TOMOPT_STORE``, else ``data/store`` of the project."""
+    return os.environ.get("TOMOPT_STORE") or str(project_root() / "data" / "store")
+
+
+def state_folder() -> Path:
+    """Where Prefect keeps its database and records: ``.tomopt`` of the project."""
+    return project_root() / ".tomopt"
