@@ -59,7 +59,7 @@ def _draw_curve(
         errors = np.array([row["mse_se"] for row in curve])
         ax.errorbar(seconds, values, errors, marker=look.marker, capsize=2.5, **style)
         return
-    ax.plot(seconds[seen], values[seen], marker=look.marker, **style)
+    ax.plot(seconds, np.where(seen, values, np.nan), marker=look.marker, **style)
     if not seen.all():
         bottom = np.full((~seen).sum(), floor * 1.12)
         ax.plot(seconds[~seen], bottom, "v", color=look.colour, markerfacecolor="none")

@@ -18,7 +18,8 @@ _TITLES = {
     "evaluate": "evaluation",
 }
 _MOST = 12
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _TOP = 136, 46, 44, 12, 26
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _TOP = 142, 46, 40, 12, 26
+_LONGEST = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,13 @@ class Node:
     @property
     def words(self) -> str:
         """What happened, and how long it took."""
-        many = len(self.keys) > 1
-        ran = f"{self.ran} ran, " if many else "ran, "
-        ran += duration(self.seconds)
-        cached = f"{self.cached} cached" if many else "cached"
-        return {"ran": ran, "cached": cached, "mixed": f"{cached}, {ran}"}[self.state]
+        count = len(self.keys)
+        things = "epochs" if self.name == "fit_epoch" else "stages"
+        head = f"{count} {things} " if count > 1 else ""
+        took = duration(self.seconds)
+        if self.state == "mixed":
+            return f"{self.cached} cached, {self.ran} ran, {took}"
+        return f"{head}ran, {took}" if self.ran else f"{head}cached"
 
 
 def stage_nodes(stages: Sequence[Mapping[str, Any]]) -> list[Node]:
@@ -70,9 +73,6 @@ def stage_nodes(stages: Sequence[Mapping[str, Any]]) -> list[Node]:
 
 def _node(name: str, label: str, members: Sequence[Mapping[str, Any]]) -> Node:
     keys = tuple(str(member["key"]) for member in members)
-    if len(members) > 1:
-        word = "epochs" if name == "fit_epoch" else "stages"
-        label = f"{label}: {len(members)} {word}"
     ran = [member for member in members if member["status"] == "ran"]
     reasons = dict.fromkeys(str(m["reason"]) for m in (ran or members) if m.get("reason"))
     return Node(
@@ -158,10 +158,11 @@ def _ancestors(node: Node, owner: Mapping[str, Node]) -> set[str]:
 
 def _box(node: Node, x: int, y: int) -> str:
     title = f"{node.label}\n{node.reason}\nkey {node.keys[-1]}"
+    label = node.label if len(node.label) <= _LONGEST else f"{node.label[: _LONGEST - 1]}…"
     return (
         f'<g class="{node.state}"><title>{escape(title)}</title>'
         f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="5"/>'
-        f'<text class="label" x="{x + 8}" y="{y + 15}">{escape(node.label)}</text>'
+        f'<text class="label" x="{x + 8}" y="{y + 15}">{escape(label)}</text>'
         f'<text class="more" x="{x + 8}" y="{y + 28}">{escape(node.words)}</text>'
         f'<text class="key" x="{x + 8}" y="{y + 40}">{escape(node.keys[-1][:10])}</text></g>'
     )

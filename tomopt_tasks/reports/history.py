@@ -1,5 +1,6 @@
 """How the fit went: loss and every parameter, epoch by epoch, with the phases marked."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -21,6 +22,8 @@ from tomopt_tasks.reports.style import (
 
 Row = Mapping[str, Any]
 Value = Callable[[Mapping[str, Any]], float]
+End = tuple[tuple[float, float], str, str]
+"""Where a line ends, what it is called, its colour."""
 
 _SHADES = (SERIES_COLOURS[1], SERIES_COLOURS[2], SERIES_COLOURS[3], SERIES_COLOURS[4])
 
@@ -104,9 +107,11 @@ def _draw_loss(ax: Axes, history: Sequence[Row]) -> None:
         return
     if all(row[k] > 0 for row in history for k in ("loss", "valid") if row.get(k) is not None):
         ax.set_yscale("log")
-        powers_of_ten(ax.yaxis)
+        low, high = ax.get_ylim()
+        ax.set_ylim(bottom=low * (low / high) ** 0.12)
+        powers_of_ten(ax.yaxis, plain=True)
     if drawn > 1:
-        ax.legend(loc="upper right", bbox_to_anchor=(1.0, 0.93))
+        ax.legend(loc="upper right")
 
 
 def _side(panel: Mapping[str, Any]) -> float:
@@ -119,7 +124,7 @@ def _draw_panels(
 ) -> None:
     """One line a panel; upper panels solid, lower ones dashed."""
     ax.set_title(title)
-    ends = []
+    ends: list[End] = []
     for name in _panel_names(history, pos):
         points = [
             (epoch, MM * value(panel))
@@ -129,32 +134,36 @@ def _draw_panels(
         ]
         style = "-" if name.startswith("above") else "--"
         ax.plot(*zip(*points, strict=True), style, linewidth=1.3, color=_shade(name))
-        ends.append((points[-1], name))
+        ends.append((points[-1], name, _shade(name)))
     if not ends:
         note(ax, "not recorded")
-    for (x, y), shown, name in _spread(ax, ends):
+    _label_ends(ax, ends)
+
+
+def _label_ends(ax: Axes, ends: Sequence[End]) -> None:
+    """Names at the ends of lines, moved apart where they would overlap."""
+    logarithmic = ax.get_yscale() == "log"
+    low, high = (math.log10(y) if logarithmic else y for y in ax.get_ylim())
+    lowest = low
+    for (x, y), name, colour in sorted(ends, key=lambda end: end[0][1]):
+        shown = max(math.log10(y) if logarithmic else y, lowest)
+        lowest = shown + 0.055 * (high - low)
         ax.annotate(
-            name, (x, y), (x + 0.6, shown), textcoords="data", va="center", fontsize=6.5,
-            color=_shade(name), annotation_clip=False,
-        )  # fmt: skip
-
-
-def _spread(
-    ax: Axes, ends: Sequence[tuple[tuple[float, float], str]]
-) -> list[tuple[tuple[float, float], float, str]]:
-    """Heights for the labels at the ends of lines, moved apart where they would overlap."""
-    low, high = ax.get_ylim()
-    gap = 0.055 * (high - low)
-    placed: list[tuple[tuple[float, float], float, str]] = []
-    for point, name in sorted(ends, key=lambda end: end[0][1]):
-        lowest = placed[-1][1] + gap if placed else low
-        placed.append((point, max(point[1], lowest), name))
-    return placed
+            name,
+            (x, y),
+            (x + 0.6, 10**shown if logarithmic else shown),
+            textcoords="data",
+            va="center",
+            fontsize=6.5,
+            color=colour,
+            annotation_clip=False,
+        )
 
 
 def _draw_centres(ax: Axes, history: Sequence[Row], middle: Sequence[float]) -> None:
     """Mean centre of the upper and of the lower panels; thin lines: the middle of the volume."""
     ax.set_title("mean centre of panels [mm]")
+    ends: list[End] = []
     for pos, colour in (("above", _SHADES[0]), ("below", _SHADES[1])):
         for axis, style in ((0, "-"), (1, ":")):
             points = []
@@ -164,34 +173,33 @@ def _draw_centres(ax: Axes, history: Sequence[Row], middle: Sequence[float]) -> 
                     mean = sum(p["xy"][axis] for p in panels) / len(panels)
                     points.append((epoch, MM * mean))
             if points:
-                ax.plot(
-                    *zip(*points, strict=True), style, color=colour, label=f"{'xy'[axis]} {pos}"
-                )
-    if not ax.lines:
+                ax.plot(*zip(*points, strict=True), style, color=colour)
+                ends.append((points[-1], f"{'xy'[axis]} {pos}", colour))
+    if not ends:
         note(ax, "not recorded")
         return
-    ax.legend(loc="lower right", ncols=2)
     for value in dict.fromkeys(middle):
         ax.axhline(value, color=INK, linewidth=0.8)
+    _label_ends(ax, ends)
 
 
 def _draw_rates(ax: Axes, history: Sequence[Row]) -> None:
     """Learning rates; each parameter group has its own unit."""
     ax.set_title("learning rates")
     rates = [row.get("rates") or row.get("lrs") or {} for row in history]
-    names = list(dict.fromkeys(name for row in rates for name in row))
-    for index, name in enumerate(names):
-        points = [(e, row[name]) for e, row in zip(_epochs(history), rates, strict=True)
-                  if row.get(name)]  # fmt: skip
+    ends: list[End] = []
+    for index, name in enumerate(dict.fromkeys(name for row in rates for name in row)):
+        points = [(e, r[name]) for e, r in zip(_epochs(history), rates, strict=True) if r.get(name)]
         if points:
-            ax.plot(*zip(*points, strict=True), linewidth=1.3, label=name,
-                    color=SERIES_COLOURS[(index + 1) % len(SERIES_COLOURS)])  # fmt: skip
-    if not ax.lines:
+            colour = SERIES_COLOURS[(index + 1) % len(SERIES_COLOURS)]
+            ax.plot(*zip(*points, strict=True), linewidth=1.3, color=colour)
+            ends.append((points[-1], name, colour))
+    if not ends:
         note(ax, "not recorded")
         return
     ax.set_yscale("log")
     powers_of_ten(ax.yaxis)
-    ax.legend(loc="best")
+    _label_ends(ax, ends)
 
 
 def _panel_names(history: Sequence[Row], pos: str | None) -> list[str]:

@@ -50,7 +50,7 @@ def facts(values: Mapping[str, Any]) -> str:
     """A definition list; mappings inside become one line each."""
     items = []
     for name, value in values.items():
-        shown = value
+        shown = f"{value:.6g}" if isinstance(value, float) else value
         if isinstance(value, Mapping):
             shown = ", ".join(f"{key} {inner}" for key, inner in value.items())
         elif isinstance(value, (list, tuple)):

@@ -94,7 +94,7 @@ def _forest(data: ReportData) -> str:
         f"Mean squared error of each design over that of {escape(against)} "
         f"({reference_words(data.evaluation)}) on the same test volumes. An interval left of the "
         "line at 1 is a win, one that crosses it a tie. Intervals: 95 %, paired bootstrap over "
-        "volumes, stratified by target."
+        "volumes, stratified by target, calibrations held fixed."
     )
     return html.section("comparison", "Does it win?", read, _figure(picture))
 
@@ -175,7 +175,8 @@ def _history(data: ReportData) -> str:
     )
     read = (
         "Loss and parameters after each epoch; shading marks the phases. Upper panels solid, lower "
-        "ones dashed. The line at the centres is the middle of the passive volume."
+        "ones dashed. At the centres x is solid, y dotted, and the level line is the middle of the "
+        "passive volume."
     )
     return html.section("fit", "How the fit went", read, _figure(picture))
 
@@ -256,10 +257,15 @@ def _stages(data: ReportData) -> str:
         return ""
     ran = [stage for stage in data.stages if stage["status"] == "ran"]
     seconds = sum(float(stage.get("seconds") or 0.0) for stage in ran)
+    total = len(data.stages)
+    count = f"{len(ran)} of {total} stages ran ({duration(seconds)}), the others were found"
+    if len(ran) == total:
+        count = f"All {total} stages ran ({duration(seconds)}); next time they are found"
+    elif not ran:
+        count = f"No stage ran: all {total} were found"
     read = (
-        f"{len(ran)} of {len(data.stages)} stages ran ({duration(seconds)}), the others were found "
-        "in the store. Blue: ran; grey: cached; dashed: some of each. The last line of a box is "
-        "the start of its key, the same for the same inputs and code."
+        f"{count} in the store. Blue: ran; grey: cached; dashed: some of each. The last line of a "
+        "box is the start of its key, the same for the same inputs and code."
     )
     rows = [
         {

@@ -89,13 +89,19 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def powers_of_ten(axis: Any) -> None:  # noqa: ANN401
+def powers_of_ten(axis: Any, *, plain: bool = False) -> None:  # noqa: ANN401
     """Label a logarithmic axis in plain characters (10⁻³), which stay text in an SVG.
 
     Call it when the limits are final: a short axis gets labels at 2 and 5, too.
+
+    Args:
+        axis: x or y axis.
+        plain: write 0.01 and 100 rather than powers, where that is short.
     """
 
     def label(value: float, _position: int | None) -> str:
+        if plain and 1e-3 <= value < 1e4:
+            return f"{value:g}"
         mantissa, exponent = f"{value:.0e}".split("e")
         head = "" if mantissa == "1" else f"{mantissa}·"
         return f"{head}10{raised(int(exponent))}" if value > 0 else ""

@@ -6,16 +6,16 @@ from tomopt_tasks.reports.graph import graph_mermaid, graph_svg, stage_nodes
 
 def test_epochs_of_a_phase_share_a_box_that_counts_them():
     nodes = {node.label: node for node in stage_nodes(stages())}
-    assert nodes["coarse: 10 epochs"].state == "cached"
-    assert nodes["coarse: 10 epochs"].words == "10 cached"
-    assert nodes["fine: 10 epochs"].words == "10 ran, 17 s"
+    assert nodes["coarse"].state == "cached"
+    assert nodes["coarse"].words == "10 epochs cached"
+    assert nodes["fine"].words == "10 epochs ran, 17 s"
     assert len(nodes) == 3 + 3 + 1 + 2 + 8 + 1
 
 
 def test_a_box_with_both_says_both():
     rows = stages()
     rows[8] |= {"status": "ran", "seconds": 2.0}
-    (node,) = [node for node in stage_nodes(rows) if node.label.startswith("coarse")]
+    (node,) = [node for node in stage_nodes(rows) if node.label == "coarse"]
     assert (node.state, node.words) == ("mixed", "9 cached, 1 ran, 2.0 s")
 
 
@@ -27,7 +27,7 @@ def test_no_stage_is_lost():
 def test_very_many_like_stages_become_one_box():
     rows = [stage(f"test/design {k}", "predict", "predictions") for k in range(40)]
     (node,) = stage_nodes(rows)
-    assert node.label == "predict: 40 stages"
+    assert (node.label, node.words) == ("predict", "40 stages ran, 16 s")
 
 
 def test_edges_that_another_path_implies_are_left_out():
@@ -48,6 +48,13 @@ def test_parents_may_be_named_by_role_and_may_be_unknown():
     assert graph_mermaid(rows).count("-->") == 1
     bare = [{k: v for k, v in row.items() if k != "parents"} for row in rows]
     assert graph_svg(bare).count("<path") == 0
+
+
+def test_long_labels_are_cut_in_the_box_but_whole_in_its_title():
+    long = "baseline with a very long name on test"
+    text = graph_svg([stage(long, "predict", "predictions")])
+    assert text.count(long) == 1
+    assert ">baseline with a very …<" in text
 
 
 def test_labels_cannot_break_out_of_the_picture():

@@ -8,6 +8,7 @@ import pytest
 
 from tomopt_tasks.reports import render_html, render_markdown
 from tomopt_tasks.reports.export import detector_csv
+from tomopt_tasks.reports.page import _stages
 from tomopt_tasks.reports.solid import PITCH, YAW
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -88,7 +89,7 @@ def test_page_tells_the_numbers_the_command_and_the_seeds(report, page):
     assert f"{1000 * fit['rmse']:.1f} ± " in words
     for text in ("better than baseline 1", "tie with baseline 1", "6.000", "1405.300",
                  "tomopt run data/studies/ladle_furnace.yaml", "study 1, muons 1", "torch 2.13.0",
-                 "13 of 36 stages ran", "10 cached"):  # fmt: skip
+                 "13 of 36 stages ran", "10 epochs cached"):  # fmt: skip
         assert text in words
 
 
@@ -108,9 +109,19 @@ def test_page_of_an_evaluation_alone_is_made(report):
     assert {"comparison", "exposure", "table", "detector"} <= set(reader.ids)
 
 
+@pytest.mark.parametrize(
+    ("status", "words"), [("ran", "All 36 stages ran"), ("cached", "No stage ran: all 36 were")]
+)
+def test_a_first_run_and_a_cached_one_say_so(report, status, words):
+    stages = [{**stage, "status": status} for stage in report.stages]
+    assert words in _stages(replace(report, stages=stages))
+
+
 def test_titles_and_labels_are_text_not_markup(report):
     odd = replace(
         report,
+        predictions={},
+        history=(),
         title="<script>alert(1)</script> & Co $css",
         command="tomopt run '<b>.yaml'",
         provenance={"note": "<i>"},
