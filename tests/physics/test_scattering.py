@@ -44,16 +44,19 @@ def normals(*shape, name="kicks"):
 def slab(n_layers, radiation_lengths, n=N, slope=(0.0, 0.0), momentum=5.0, **settings):
     """Muons through a wide uniform slab of unit thickness, cut into cubes; lengths in slabs."""
     wide = 8 * n_layers + 1
-    density = torch.full((1, n_layers, wide, wide), radiation_lengths / n_layers).double()
-    start = torch.full((1, n), wide / 2).double()
+    x0 = 1.0 / torch.full((1, n_layers, wide, wide), radiation_lengths).double()
+    start = torch.full((1, n), wide / 2 / n_layers).double()
     tans = tuple(torch.full_like(start, t) for t in slope)
     noise = normals(1, n_layers, 4, n, name=f"slab {n_layers}")
-    (x, y), out = scatter_through(
-        density, (start, start), tans, start * 0 + momentum, noise, HighlandSettings(**settings)
+    x, y, *out = scatter_through(
+        x0,
+        1.0 / n_layers,
+        (start, start, *tans),
+        start * 0 + momentum,
+        noise,
+        HighlandSettings(**settings),
     )
-    shift = tuple(
-        ((at - start) / n_layers - t).flatten() for at, t in zip((x, y), slope, strict=True)
-    )
+    shift = tuple((at - start - t).flatten() for at, t in zip((x, y), slope, strict=True))
     return shift, tuple(t.flatten() for t in out)
 
 
@@ -124,7 +127,7 @@ def test_d21_power_never_falls_with_depth():
 
 def test_compat_log_per_step_has_the_golden_number():
     """Ten 1 cm steps in 10 cm of lead at 5 GeV, beta = 1."""
-    settings = {"log_term": "step", "beta": False, "step": 1.0}  # one layer is one step here
+    settings = {"log_term": "step", "beta": False, "step": 0.1}  # ten layers, each is one step
     (_, _), (tan_x, _) = slab(10, 0.1 / 0.005612, **settings)
     assert_rms(tan_x.atan(), 1.173384831e-2)
 

@@ -40,10 +40,8 @@ class IncidentMuons:
 
 
 def draw_muons(
-    source: SourceSettings,
-    plane: Plane,
-    u: Float[Tensor, "row ..."],
-) -> Float[Tensor, "5 ..."]:
+    source: SourceSettings, plane: Plane, u: Float[Tensor, "row ..."]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """x, y, tan_x, tan_y and p from uniform numbers: zenith, azimuth, x, y and, if free, energy.
 
     Args:
@@ -54,15 +52,9 @@ def draw_muons(
     spectrum = tabulate(source)
     tan = sample_tan_zenith(spectrum, u[0])
     azimuth = u[1] * (2.0 * pi)
-    return torch.stack(
-        (
-            plane.low[0] + u[2] * (plane.high[0] - plane.low[0]),
-            plane.low[1] + u[3] * (plane.high[1] - plane.low[1]),
-            tan * azimuth.cos(),
-            tan * azimuth.sin(),
-            _momentum(source, spectrum, u),
-        )
-    )
+    x = u[2] * (plane.high[0] - plane.low[0]) + plane.low[0]
+    y = u[3] * (plane.high[1] - plane.low[1]) + plane.low[1]
+    return x, y, tan * azimuth.cos(), tan * azimuth.sin(), _momentum(source, spectrum, u)
 
 
 def n_uniforms(source: SourceSettings) -> int:
@@ -106,13 +98,15 @@ def incident_muons(
     unfinished = torch.arange(len(streams))
     for _ in range(MAX_TRIES * n_muons // DRAW + 16):
         u = _uniforms([streams[i] for i in unfinished.tolist()], n_uniforms(settings.source))
-        muons = draw_muons(settings.source, plane, u)
+        x, y, tan_x, tan_y, p = draw_muons(settings.source, plane, u)
         hit = torch.ones(u.shape[1:], dtype=torch.bool)
         if settings.aim:
-            hit = crosses_box(muons[0], muons[1], (muons[2], muons[3]), (drop, depth), world.size)
+            hit = crosses_box(x, y, (tan_x, tan_y), (drop, depth), world.size)
         rank = count[unfinished, None] + hit.cumsum(1)
-        keep = (hit & (rank <= n_muons)).nonzero(as_tuple=True)
-        found[:, unfinished[keep[0]] * n_muons + rank[keep] - 1] = muons[:, keep[0], keep[1]]
+        keep = (hit & (rank <= n_muons)).flatten().nonzero().squeeze(1)
+        place = (unfinished[:, None] * n_muons + rank - 1).flatten()[keep]
+        for column, values in zip(found, (x, y, tan_x, tan_y, p), strict=True):
+            column.index_copy_(0, place, values.flatten().index_select(0, keep))
         generated[unfinished] += ((rank < n_muons).sum(1) + 1).clamp(max=DRAW)
         count[unfinished] = rank[:, -1].clamp(max=n_muons)
         unfinished = unfinished[rank[:, -1] < n_muons]

@@ -60,31 +60,27 @@ def transport(  # noqa: PLR0913, PLR0917  (what a bank depends on)
     if tuple(x0.shape[1:]) != world.shape:
         got = tuple(x0.shape[1:])
         raise UserError(f"x0: got {got} voxels along (z, x, y), but the world has {world.shape}")
+    states = torch.empty(len(x0), muons.per_volume, len(COLUMNS), dtype=torch.float64)
+    generated = torch.empty(len(x0), dtype=torch.int64)
     per_chunk = max(1, CHUNK // min(BLOCK, muons.per_volume))
-    states, generated = [], []
     for low in range(0, len(x0), per_chunk):
-        names = [(split, replica, v) for v in range(low, min(low + per_chunk, len(x0)))]
+        volumes = slice(low, min(low + per_chunk, len(x0)))
+        names = [(split, replica, volume) for volume in range(volumes.start, volumes.stop)]
         streams = [stream(seed, "muons", *name) for name in names]
         incident = incident_muons(muons, world, streams, muons.per_volume)
-        density = world.voxel / x0[low : low + per_chunk].double()
-        blocks = [
-            _simulate(
-                density,
-                _take(incident, block),
-                world,
-                scatter,
-                [stream(seed, "scatter", *name, block) for name in names],
-            )
-            for block in range(-(-muons.per_volume // BLOCK))
-        ]
-        states.append(torch.cat(blocks, dim=1))
-        generated.append(incident.generated)
-    return torch.cat(states), torch.cat(generated)
+        generated[volumes] = incident.generated
+        grids = x0[volumes].double()
+        for first in range(0, muons.per_volume, BLOCK):
+            streams = [stream(seed, "scatter", *name, first // BLOCK) for name in names]
+            block = slice(first, first + BLOCK)
+            columns = _simulate(grids, _take(incident, block), world, scatter, streams)
+            for i, column in enumerate(columns):
+                states[volumes, block, i] = column
+    return states, generated
 
 
-def _take(muons: IncidentMuons, block: int) -> IncidentMuons:
-    """The muons of one block of each volume."""
-    part = slice(block * BLOCK, (block + 1) * BLOCK)
+def _take(muons: IncidentMuons, part: slice) -> IncidentMuons:
+    """Some of the muons of each volume."""
     return IncidentMuons(
         muons.x[:, part], muons.y[:, part], muons.tan_x[:, part], muons.tan_y[:, part],
         muons.momentum[:, part], muons.generated,
@@ -92,29 +88,20 @@ def _take(muons: IncidentMuons, block: int) -> IncidentMuons:
 
 
 def _simulate(
-    density: Float[Tensor, "vol z x y"],
+    x0: Float[Tensor, "vol z x y"],
     muons: IncidentMuons,
     world: World,
     scatter: ScatterSettings,
     streams: Sequence[Generator],
-) -> Float[Tensor, "vol mu 9"]:
-    """States of the muons above and below the volume."""
-    position = (muons.x / world.voxel, muons.y / world.voxel)
-    slope = (muons.tan_x, muons.tan_y)
+) -> tuple[Tensor, ...]:
+    """The columns of a bank."""
+    above = (muons.x, muons.y, muons.tan_x, muons.tan_y)
     if isinstance(scatter, HighlandSettings):
-        normal = _normals(streams, density.shape[1], muons.x.shape[1])
-        below = scatter_through(
-            density, position, slope, muons.momentum, normal, _in_voxels(scatter, world)
-        )
+        normal = _normals(streams, x0.shape[1], muons.x.shape[1])
+        below = scatter_through(x0, world.voxel, above, muons.momentum, normal, scatter)
     else:
-        below = fly_straight(position, slope, density.shape[1])
-    (x, y), out = below
-    columns = (muons.x, muons.y, *slope, x * world.voxel, y * world.voxel, *out, muons.momentum)
-    return torch.stack(columns, dim=-1)
-
-
-def _in_voxels(scatter: HighlandSettings, world: World) -> HighlandSettings:
-    return scatter.model_copy(update={"step": scatter.step / world.voxel})
+        below = fly_straight(above, world.passive[1] - world.passive[0])
+    return (*above, *below, muons.momentum)
 
 
 def _normals(

@@ -4,77 +4,50 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopt_tasks.scattering.highland import highland_scale, log_offset, step_density
-from tomopt_tasks.scattering.kick import scatter_slopes
-from tomopt_tasks.scattering.moments import (
-    Depth,
-    Moments,
-    along_path,
-    draw_kicks,
-    power_moments,
-    shift_lever,
-)
 from tomopt_tasks.scattering.settings import HighlandSettings
-from tomopt_tasks.volume.crossing import Layer, cross_layer, first_cells, pad_density
+from tomopt_tasks.volume.crossing import Layer, first_cells, pad_density
+from tomopt_tasks.volume.scatter import Flight, Scatterer, no_depth
 
 Pair = tuple[Tensor, Tensor]
 
 
 def scatter_through(
-    density: Float[Tensor, "vol z x y"],
-    position: Pair,
-    slope: Pair,
+    x0: Float[Tensor, "vol z x y"],
+    voxel: float,
+    lines: tuple[Tensor, Tensor, Tensor, Tensor],
     momentum: Float[Tensor, "vol mu"],
     normal: Float[Tensor, "vol z 4 mu"],
     settings: HighlandSettings,
-) -> tuple[Pair, Pair]:
-    """Positions and slopes at the bottom of a stack of voxel layers, in units of the voxel.
-
-    Each layer scatters once: one joint draw of deflection and displacement in each of two planes,
-    from the moments of the scattering power along the straight line through that layer.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x, y, tan_x and tan_y at the bottom of a stack of voxel layers, each [vol, mu].
 
     Args:
-        density: radiation lengths per voxel of path; z index 0 is the lowest layer.
-        position: x and y at the top, each [vol, mu] [voxels].
-        slope: tan_x and tan_y, each [vol, mu].
+        x0: radiation lengths [m]; z index 0 is the lowest layer.
+        voxel: edge of a voxel [m].
+        lines: x, y [m], tan_x and tan_y at the top, each [vol, mu].
         momentum: [GeV].
-        normal: standard normal numbers; layer 0 of axis ``z`` belongs to the top layer.
-        settings: scatter model; its ``step`` in voxels.
+        normal: standard normal numbers; index 0 of axis ``z`` belongs to the top layer.
+        settings: scatter model.
     """
-    shape, n_layers = momentum.shape, density.shape[1]
-    if settings.log_term == "step":
-        density = step_density(density, settings.step)
+    shape, n_layers = momentum.shape, x0.shape[1]
+    scatterer = Scatterer.build(settings, momentum.flatten(), voxel)
+    density = scatterer.density(x0, voxel)
     cells, first = pad_density(density), first_cells(density, shape[1])
-    scale = highland_scale(momentum.flatten(), beta=settings.beta)
-    offset = log_offset(momentum.flatten(), beta=settings.beta)
-    x, y, tan_x, tan_y = (part.flatten() for part in (*position, *slope))
-    depth = Depth(torch.zeros_like(x), torch.zeros_like(x))
+    x, y, tan_x, tan_y = (part.flatten() for part in lines)
+    flight = Flight((x / voxel, y / voxel), (tan_x, tan_y), no_depth(x))
     for k in range(n_layers):
-        layer = Layer(cells[n_layers - 1 - k], (density.shape[2], density.shape[3]), first)
-        matter = cross_layer(layer, (x, y), (tan_x, tan_y))
-        secant = (1.0 + tan_x.square() + tan_y.square()).sqrt_()
-        power, depth = _power(along_path(matter, secant), depth, offset, settings)
+        layer = Layer(cells[n_layers - 1 - k], (x0.shape[2], x0.shape[3]), first)
         noise = torch.empty(4, *shape, dtype=x.dtype).copy_(normal[:, k].transpose(0, 1))
-        kicks, shifts = draw_kicks(power, scale, noise.view(4, -1))
-        (new_x, new_y), shift = scatter_slopes((tan_x, tan_y), kicks, shifts)
-        x, y = x + tan_x + shift[0], y + tan_y + shift[1]
-        tan_x, tan_y = new_x, new_y
-    return (x.view(shape), y.view(shape)), (tan_x.view(shape), tan_y.view(shape))
+        flight = scatterer.cross(layer, flight, noise.view(4, -1))
+    (x, y), (tan_x, tan_y) = flight.position, flight.slope
+    return (
+        x.mul_(voxel).view(shape), y.mul_(voxel).view(shape), tan_x.view(shape), tan_y.view(shape)
+    )  # fmt: skip
 
 
-def _power(
-    matter: Moments, depth: Depth, offset: Float[Tensor, " mu"], settings: HighlandSettings
-) -> tuple[Moments, Depth]:
-    """Moments of the scattering power in one layer, and the depth below it."""
-    power = matter
-    if settings.log_term == "path":
-        power, depth = power_moments(matter, depth, offset)
-    if settings.displacement_sign < 0:
-        power = shift_lever(power, settings.step)
-    return power, depth
-
-
-def fly_straight(position: Pair, slope: Pair, n_layers: int) -> tuple[Pair, Pair]:
-    """Positions and slopes below the stack without any scattering."""
-    x, y = (at + n_layers * tan for at, tan in zip(position, slope, strict=True))
-    return (x, y), slope
+def fly_straight(
+    lines: tuple[Tensor, Tensor, Tensor, Tensor], depth: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x, y, tan_x and tan_y a depth [m] further down without any scattering."""
+    x, y, tan_x, tan_y = lines
+    return x + depth * tan_x, y + depth * tan_y, tan_x, tan_y
