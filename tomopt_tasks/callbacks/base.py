@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 HOOKS = (
     "on_train_begin",
@@ -70,7 +70,7 @@ class FitParams:
     n_skipped: int = 0
     """Volumes of the present epoch without a prediction (no muon was accepted)."""
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - an open bag by specification
+    def __init__(self, **kwargs: Any) -> None:
         for name, value in kwargs.items():
             setattr(self, name, value)
 
@@ -82,7 +82,7 @@ class Wrapper(Protocol):
 
     volume: Any
     loss_func: Any
-    opts: Mapping[str, torch.optim.Optimizer]
+    opts: dict[str, torch.optim.Optimizer]
     fit_params: FitParams
 
     def get_detectors(self) -> list[Any]:
@@ -210,6 +210,6 @@ class Callback:
         """After a prediction."""
 
 
-def detector_panels(detectors: Iterable[Any]) -> list[nn.Module]:
+def detector_panels(detectors: Iterable[Any]) -> list[Any]:
     """All panels (or heat maps) of some detector layers, in the order of construction."""
     return [panel for layer in detectors for panel in layer.panels]

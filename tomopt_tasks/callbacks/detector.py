@@ -9,7 +9,7 @@ from torch import Tensor
 from tomopt_tasks.callbacks.base import Callback, detector_panels
 
 Limit = float | Sequence[float] | None
-Tie = Literal["tie", "mirror"]
+TieKind = Literal["tie", "mirror"]
 
 
 class PanelUpdateLimiter(Callback):
@@ -86,7 +86,9 @@ class TieGradients(Callback):
             of each group turned (the two sides move in opposite directions).
     """
 
-    def __init__(self, parameter: str, groups: Sequence[Sequence[int]], how: Tie = "tie") -> None:
+    def __init__(
+        self, parameter: str, groups: Sequence[Sequence[int]], how: TieKind = "tie"
+    ) -> None:
         self.parameter = parameter
         self.groups = [list(group) for group in groups]
         self.how = how
@@ -96,7 +98,7 @@ class TieGradients(Callback):
         """Replace the gradients of each group by their mean."""
         gradients = self._gradients()
         for group in self.groups:
-            members = [gradients[index] for index in group if gradients[index] is not None]
+            members = [g for g in (gradients[index] for index in group) if g is not None]
             if not members:
                 continue
             signs = [1.0] * len(members)

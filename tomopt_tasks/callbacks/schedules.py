@@ -88,7 +88,7 @@ class OneCycle(AbsOptSchedule):
         length: epochs of the whole cycle; None: what the fit has left at activation.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - published signature
+    def __init__(
         self,
         opt_name: str,
         warmup_length: float,

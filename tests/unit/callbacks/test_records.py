@@ -1,0 +1,102 @@
+import pytest
+import torch
+
+from tests.unit.callbacks.toy import Wrapper, fit, passives, real_volume, scatters
+from tomopt_tasks.callbacks.records import HitRecord, ScatterRecord, layer_of
+
+
+class Scanned(Wrapper):
+    """The toy, fed with scatters of real panels."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.real = real_volume(**options)
+        self.real.train()
+        self.volume.get_passive_z_range = self.real.get_passive_z_range
+        self.volume.get_passives = self.real.get_passives
+        self.scan = lambda: scatters(self.real)
+
+
+def test_points_of_closest_approach_inside_the_volume_are_recorded(tmp_path):
+    record = ScatterRecord()
+    wrapper = fit([record], tmp_path, n_epochs=1, targets=(1.0,), wrapper=Scanned())
+    points = record.get_record()
+    batch = scatters(wrapper.real)  # the same stream: each of the two batches of muons
+    inside = batch.poca_xyz[batch.get_scatter_mask()]
+    assert 0 < len(inside) < len(batch.valid)
+    torch.testing.assert_close(points, torch.cat([inside, inside]).detach())
+    assert not points.requires_grad
+
+
+def test_recording_leaves_the_graph_of_the_scatters_intact(tmp_path):
+    wrapper = Scanned()
+    batch = scatters(wrapper.real)
+    wrapper.scan = lambda: batch
+    fit([ScatterRecord(), HitRecord()], tmp_path, n_epochs=1, targets=(1.0,), wrapper=wrapper)
+    assert batch.poca.xyz.requires_grad
+
+
+@pytest.mark.parametrize("z_range", [(0.2, 0.8), (0.5, 1.1), (2.0, 2.6)])
+def test_d42_layers_are_counted_from_the_top_wherever_the_volume_lies(z_range):
+    """D-42: layers were right only with as much space above the volume as below."""
+    low, high = z_range
+    z = torch.tensor([high - 0.01, high - 0.11, low + 0.11, low + 0.01], dtype=torch.float64)
+    assert layer_of(z, z_range, 6).tolist() == [0, 1, 4, 5]
+    ends = torch.tensor([low, high], dtype=torch.float64)
+    assert layer_of(ends, z_range, 6).tolist() == [5, 0]
+
+
+def test_d42_table_of_scatters_has_a_layer_in_every_row(tmp_path):
+    pytest.importorskip("pandas")
+    record = ScatterRecord()
+    fit([record], tmp_path, n_epochs=1, targets=(1.0,), wrapper=Scanned())
+    table = record.get_record(as_df=True)
+    assert list(table.columns) == ["x", "y", "z", "layer"]
+    assert set(table["layer"]) <= set(range(5))
+    centre = 1.2 - 0.2 * (table["layer"] + 0.5)
+    assert (table["z"] - centre).abs().max() <= 0.1 + 1e-9
+
+
+def test_hits_of_every_panel_are_recorded_for_kept_muons(tmp_path):
+    record = HitRecord()
+    wrapper = fit([record], tmp_path, n_epochs=1, targets=(1.0,), wrapper=Scanned())
+    batch = scatters(wrapper.real)
+    hits = record.get_record()
+    assert hits.shape == (2 * len(batch), 8, 3)
+    heights = [float(p.z.detach()) for q in wrapper.real.get_detectors() for p in q.panels]
+    assert hits[0, :, 2].tolist() == heights
+    lines, measured = batch.above
+    first = lines.offset[0] + measured.depth[1] * lines.slope[0] + measured.residual[0, 1]
+    torch.testing.assert_close(hits[0, 1, :2], first.detach())
+
+
+def test_missing_hits_are_gaps_and_leave_no_row_in_the_table(tmp_path):
+    pytest.importorskip("pandas")
+    wrapper = Scanned()
+    wrapper.real.eval()
+    for panel in wrapper.real.get_detectors()[0].panels[:2]:
+        panel.xy_span.data.fill_(0.1)
+    record = HitRecord()
+    fit([record], tmp_path, n_epochs=1, targets=(1.0,), wrapper=wrapper)
+    hits, table = record.get_record(), record.get_record(as_df=True)
+    missing = int(hits.isnan().any(-1).sum())
+    assert missing > 0
+    assert len(table) == hits.shape[0] * hits.shape[1] - missing
+    assert set(table["layer"]) == set(range(8))
+    assert not table.isna().any(axis=None)
+
+
+@pytest.mark.parametrize("kind", [ScatterRecord, HitRecord])
+def test_a_prediction_starts_a_new_record(tmp_path, kind):
+    record = kind()
+    wrapper = fit([record], tmp_path, n_epochs=2, wrapper=Scanned())
+    after_fit = len(record.get_record())
+    wrapper.predict(passives(1.0), 10, 5, cbs=[record])
+    assert 0 < len(record.get_record()) < after_fit
+
+
+@pytest.mark.parametrize("kind", [ScatterRecord, HitRecord])
+def test_an_empty_record_is_no_error(kind):
+    pytest.importorskip("pandas")
+    assert kind().get_record().shape[-1] == 3
+    assert len(kind().get_record(as_df=True)) == 0
