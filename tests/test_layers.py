@@ -41,6 +41,7 @@ FLOWS_MAY_USE = {
     "tomopt_tasks.config",
     "tomopt_tasks.core",
     "tomopt_tasks.planning",
+    "tomopt_tasks.project",
     "tomopt_tasks.reports.artifacts",
     "tomopt_tasks.runs",
     "tomopt_tasks.store",
