@@ -1,13 +1,13 @@
 """Judge a detector that somebody typed against the designs of a run, on the banks of that run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tomopt_tasks.config.load import load_detector
 from tomopt_tasks.core import UserError
-from tomopt_tasks.planning.plan import plan_study
+from tomopt_tasks.planning.plan import Stage, plan_study
 from tomopt_tasks.reports.data import Target, design_label, target_of
 from tomopt_tasks.reports.numbers import interval, rounded, scientific, with_error
 from tomopt_tasks.runs import body
@@ -51,21 +51,33 @@ def judge(store: Store, run: str, file: Path, call: Call = call_plain) -> Judged
         }
     )
     counted = len(body.executed)
-    refs: dict[str, Ref] = {}
-    for stage in plan_study(study, reference=name):
-        ref = store.find(stage.kind, stage.key)
-        if ref is None and stage.name not in ("predict", "evaluate"):
-            raise UserError(
-                f"run {run}: {stage.label} is not in the store as this version of the code makes "
-                "it; run its study again"
-            )
-        if ref is None:
-            work = body.work_of(stage, store, refs)
-            ref = Ref.model_validate(call(work, hit=False))
-        refs[stage.key] = ref
-    evaluation = store.get_record(refs[stage.key])
+    refs = _have(store, run, plan_study(study, reference=name), call)
+    evaluation = store.get_record(list(refs.values())[-1])
     rows = _rows(evaluation, name, target_of(study.model_dump(mode="json")))
     return Judged(name, rows, len(body.executed) - counted)
+
+
+def _have(store: Store, run: str, stages: Sequence[Stage], call: Call) -> dict[str, Ref]:
+    """The refs that the last stage hangs on: predictions are made where they are missing."""
+    refs: dict[str, Ref] = {}
+    wanted = {stages[-1].key}
+    for stage in reversed(stages):
+        if stage.key in wanted:
+            ref = store.find(stage.kind, stage.key)
+            if ref is not None:
+                refs[stage.key] = ref
+            elif stage.name in ("predict", "evaluate"):
+                wanted |= set(stage.parents.values())
+            else:
+                raise UserError(
+                    f"run {run}: {stage.label} is not in the store as this version of the code "
+                    "makes it; run its study again"
+                )
+    for stage in stages:
+        if stage.key in wanted - refs.keys():
+            made = call(body.work_of(stage, store, refs), hit=False)
+            refs[stage.key] = Ref.model_validate(made)
+    return {stage.key: refs[stage.key] for stage in stages if stage.key in refs}
 
 
 def _rows(evaluation: Mapping[str, Any], name: str, target: Target) -> list[dict[str, str]]:
