@@ -1,0 +1,125 @@
+"""From scattering angles to radiation lengths: Highland's formula and its inverse.
+
+Highland's width of the projected angle behind n radiation lengths is
+``theta0^2 = (A / (beta p))^2 n (1 + B ln n)^2``. The *scattering power* of a muon is
+``(beta p / A)^2 theta^2 / 2``, whose mean is ``n (1 + B ln n)^2``: it needs no momentum.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tomopt_tasks.core import MUON_MASS, SCATTER_COEF_A, SCATTER_COEF_B
+from tomopt_tasks.inference.tracks import Tracks
+
+LEAST_POWER = 1e-9
+"""Powers below this are inverted as if they were this large (0.3 um of air)."""
+
+STEPS = 6
+"""Steps of Newton's method; five reach double precision from 1e-9 to 1e6 radiation lengths."""
+
+
+def squared_angle(before: Tracks, after: Tracks) -> Float[Tensor, " mu"]:
+    """Square of the angle between the directions before and after [rad2]."""
+    s1, s2 = before.slope, after.slope
+    d = s2 - s1
+    cross = s1[:, 0] * d[:, 1] - s1[:, 1] * d[:, 0]
+    sine2 = (d * d).sum(1) + cross * cross
+    cosine = 1.0 + (s1 * s2).sum(1)
+    small = sine2 < 1e-8 * cosine * cosine
+    angle = torch.atan2(torch.sqrt(torch.where(small, torch.ones_like(sine2), sine2)), cosine)
+    tan2 = sine2 / torch.where(small, cosine * cosine, torch.ones_like(cosine))
+    return torch.where(small, tan2 * (1.0 - tan2 * (2.0 / 3.0)), angle * angle)
+
+
+def angle_noise(before: Tracks, after: Tracks) -> Float[Tensor, " mu"]:
+    """Mean square of the angle that the hit resolution alone makes [rad2].
+
+    The trace of the covariance of the change of direction in the plane normal to the flight; it is
+    what :func:`squared_angle` is too large on average (D-22).
+    """
+    s1, s2 = before.slope, after.slope
+    var = before.var_slope + after.var_slope
+    norm = (1.0 + (s1 * s1).sum(1)) * (1.0 + (s2 * s2).sum(1))
+    return (var[:, 0] * (1.0 + s1[:, 1] ** 2) + var[:, 1] * (1.0 + s1[:, 0] ** 2)) / norm
+
+
+def power_scale(momentum: Float[Tensor, " mu"]) -> Float[Tensor, " mu"]:
+    """(beta p / A)^2: scattering power of one squared radian in one plane.
+
+    Args:
+        momentum: [GeV]; > 0.
+    """
+    beta2 = momentum**2 / (momentum**2 + MUON_MASS**2)
+    return beta2 * (momentum / SCATTER_COEF_A) ** 2
+
+
+def thickness(power: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Radiation lengths n with ``n (1 + B ln n)^2 = power``.
+
+    Newton's method in ln n, a fixed number of steps, so that the result is differentiable.
+
+    Args:
+        power: > 0; held at ``LEAST_POWER`` from below.
+    """
+    target = torch.log(power.clamp_min(LEAST_POWER))
+    x = target
+    for _ in range(STEPS):
+        bracket = 1.0 + SCATTER_COEF_B * x
+        x = x - (x + 2.0 * torch.log(bracket) - target) / (1.0 + 2.0 * SCATTER_COEF_B / bracket)
+    return torch.exp(x)
+
+
+def x0_from_scatters(
+    deltaz: float,
+    total_scatter: Float[Tensor, "*n"],
+    theta_in: Float[Tensor, "*n"],
+    theta_out: Float[Tensor, "*n"],
+    mom: Float[Tensor, "*n"],
+) -> Float[Tensor, "*n"]:
+    """Radiation length [m] from an angle, beta = 1 and no logarithm (spec 5.4).
+
+    Args:
+        deltaz: thickness of the layer [m].
+        total_scatter: angle in one plane, i.e. the angle in space over sqrt(2) [rad]; > 0.
+        theta_in: zenith angle before [rad].
+        theta_out: zenith angle after [rad].
+        mom: momentum [GeV].
+    """
+    cosine = 0.5 * (torch.cos(theta_in) + torch.cos(theta_out))
+    return (SCATTER_COEF_A / mom) ** 2 * deltaz / (total_scatter**2 * cosine)
+
+
+def path_in_box(
+    entry: Float[Tensor, "mu 2"],
+    slope: Float[Tensor, "mu 2"],
+    widths: tuple[float, float],
+    height: float,
+) -> tuple[Float[Tensor, " mu"], Float[Tensor, " mu"]]:
+    """Depths at which straight lines enter and leave a box, counted from its top [m].
+
+    Args:
+        entry: where the lines cross the plane of the top, from the low corner [m].
+        slope: change of position per unit of depth.
+        widths: extent of the box in x and y [m].
+        height: extent in z [m].
+
+    Returns:
+        First and last depth in the box; equal for lines that miss it.
+    """
+    first = torch.zeros_like(entry[:, 0])
+    last = torch.full_like(first, height)
+    for axis, width in enumerate(widths):
+        tan = slope[:, axis]
+        steep = torch.where(tan.abs() < 1e-9, torch.full_like(tan, 1e-9), tan)
+        low, high = -entry[:, axis] / steep, (width - entry[:, axis]) / steep
+        first = torch.maximum(first, torch.minimum(low, high))
+        last = torch.minimum(last, torch.maximum(low, high))
+    first = first.clamp_max(height)
+    return first, torch.maximum(first, last)
+
+
+SPREAD = 1.0 / math.sqrt(12.0)
+"""Standard deviation of a uniform distribution of width one."""
