@@ -1,7 +1,7 @@
 """Point of closest approach of two tracks and its uncertainty, in closed form.
 
 Notation: lines a_i + s_i * t in depth t below the plane of reference, i = 1 in, 2 out; direction
-v_i = (s_i, 1); d = s_2 - s_1; e = a_2 - a_1; n = v_1 x v_2. The feet of the common perpendicular lie
+v_i = (s_i, 1); d = s_2 - s_1; e = a_2 - a_1; n = v_1 x v_2. The common perpendicular has its feet
 at depths t_1 = e.(s_2 (d.s_2) - |v_2|^2 d) / |n|^2 and t_2 = e.(s_1 (d.s_1) - |v_1|^2 d) / |n|^2,
 which follow from t_i = det(e, v_j, n) / |n|^2 and v x (v x w) = v (v.w) - w |v|^2. Everything is
 written in the small differences d and e, so that nothing cancels.

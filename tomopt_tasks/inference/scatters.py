@@ -11,8 +11,9 @@ from torch import Tensor
 from tomopt_tasks.detectors.hits import Hits, Lines
 from tomopt_tasks.inference import variables
 from tomopt_tasks.inference.acceptance import AcceptancePolicy, acceptance
+from tomopt_tasks.inference.hit_views import HitViews
 from tomopt_tasks.inference.poca import Poca, cross_squared, find_poca
-from tomopt_tasks.inference.tracks import Tracks, fit_tracks
+from tomopt_tasks.inference.tracks import fit_tracks
 
 MAX_EXTRAPOLATION = 10.0
 """Tracks that enter or leave further out than this many widths of the volume are dropped."""
@@ -28,7 +29,7 @@ class SideRecord(NamedTuple):
     hits: Hits
 
 
-class ScatterBatch:
+class ScatterBatch(HitViews):
     """Scatters of a batch of muons; each variable is computed once, when it is asked for.
 
     Public variables hold one row per *kept* muon (``valid``); the batch of muons itself is left
@@ -48,7 +49,7 @@ class ScatterBatch:
         self,
         mu: Any,
         volume: Any,
-        policy: AcceptancePolicy = "two_each_side",  # noqa: ANN401
+        policy: AcceptancePolicy = "two_each_side",
     ) -> None:
         self.mu = mu
         self.volume = volume
@@ -169,4 +170,5 @@ class ScatterBatch:
         xyz = self.poca.xyz[self.valid]
         z_low, z_high = self.volume.get_passive_z_range()
         lateral = ((xyz[:, :2] >= 0) & (xyz[:, :2] < self.volume.lw)).all(1)
-        return lateral & (xyz[:, 2] >= z_low) & (xyz[:, 2] < z_high)
+        inside: Tensor = lateral & (xyz[:, 2] >= z_low) & (xyz[:, 2] < z_high)
+        return inside
