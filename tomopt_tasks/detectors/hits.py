@@ -57,7 +57,7 @@ class Hits:
     """Whether the panel measured the muon at all."""
 
     def join(self, other: "Hits", drop: float) -> "Hits":
-        """These hits and others of the same muons, whose reference plane lies ``drop`` [m] lower."""
+        """These hits and others of the same muons, whose reference plane is ``drop`` [m] lower."""
         return Hits(
             depth=torch.cat([self.depth, other.depth + drop]),
             residual=torch.cat([self.residual, other.residual], 1),
@@ -65,6 +65,30 @@ class Hits:
             efficiency=torch.cat([self.efficiency, other.efficiency], 1),
             present=torch.cat([self.present, other.present], 1),
         )
+
+    def as_dict(self, lines: Lines) -> list[dict[str, Tensor]]:
+        """Hits panel by panel under the names of spec 1.3.
+
+        Args:
+            lines: the lines that the hits were drawn from.
+
+        Returns:
+            For each panel ``reco_xyz``, ``gen_xyz``, ``unc_xyz`` (mu, 3) [m] and ``eff`` (mu, 1).
+            Where a panel measured nothing the position is NaN, its uncertainty infinite and the
+            efficiency zero.
+        """
+        z = (lines.z - self.depth)[None, :].expand(len(lines.offset), -1)
+        true = true_positions(lines, lines.z - self.depth)
+        here = self.present[..., None]
+        found = torch.where(here, true + self.residual, torch.nan)
+        sigma = torch.where(here, self.sigma, torch.inf)
+        parts = {
+            "reco_xyz": torch.cat([found, z[..., None]], -1),
+            "gen_xyz": torch.cat([true, z[..., None]], -1),
+            "unc_xyz": torch.cat([sigma, torch.zeros_like(z)[..., None]], -1),
+            "eff": (self.efficiency * self.present)[..., None],
+        }
+        return [{k: v[:, panel] for k, v in parts.items()} for panel in range(z.shape[1])]
 
 
 def true_positions(lines: Lines, z: Float[Tensor, " panel"]) -> Float[Tensor, "mu panel 2"]:

@@ -65,6 +65,8 @@ class PanelDetectorLayer(AbsDetectorLayer):
         ValueError: no panels, or panels on different devices.
     """
 
+    panels: Any
+
     def __init__(
         self,
         pos: str,
@@ -79,7 +81,7 @@ class PanelDetectorLayer(AbsDetectorLayer):
         devices = {str(panel.device) for panel in panels}
         if len(devices) > 1:
             raise ValueError(f"panels of layer {pos!r} lie on several devices: {sorted(devices)}")
-        super().__init__(pos, lw=lw, z=z, size=size, device=panels[0].device)
+        super().__init__(pos, lw=lw, z=z, size=size, device=str(panels[0].device))
         self.panels = nn.ModuleList(panels)
         self.min_separation = 0.0
         self.type_label = "panel" if isinstance(panels[0], DetectorPanel) else "heatmap"
@@ -127,7 +129,10 @@ class PanelDetectorLayer(AbsDetectorLayer):
         z_top, z_bottom = float(self.z), float(self.z) - self.size
         low, high = [0.0, 0.0, z_bottom], [*(float(v) for v in self.lw), z_top]
         for panel in self.panels:
-            panel.clamp_params(low, high)
+            if self.type_label == "panel":
+                panel.clamp_params(low, high)
+            else:
+                panel.conform(low, high)
         if self.min_separation > 0:
             heights = [float(panel.z) for panel in self.panels]
             placed = separate(heights, self.min_separation, z_bottom, z_top)

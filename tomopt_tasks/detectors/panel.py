@@ -61,21 +61,22 @@ class DetectorPanel(nn.Module):
         self.register_buffer("m2_cost", fixed([float(m2_cost)]))
         self.register_buffer("resolution", fixed([float(res)]))
         self.register_buffer("efficiency", fixed([float(eff)]))
-        self.budget_scale: Tensor = fixed([1.0])
+        self.register_buffer("budget_scale", fixed([1.0]), persistent=False)
         self.assign_budget(budget)
 
     m2_cost: Tensor
     resolution: Tensor
     efficiency: Tensor
+    budget_scale: Tensor
 
     @property
     def x(self) -> Tensor:
-        """x of the centre [m]."""
+        """Coordinate x of the centre [m]."""
         return self.xy[0]
 
     @property
     def y(self) -> Tensor:
-        """y of the centre [m]."""
+        """Coordinate y of the centre [m]."""
         return self.xy[1]
 
     @property
