@@ -56,6 +56,8 @@ class MuonBatch(MuonState):
         """True lines and hits of each side, as detector layers write them."""
         self.ids = torch.arange(len(given), device=given.device)
         """Which of the first muons are left."""
+        self.crossed: Tensor | None = None
+        """Matter that each muon has crossed, (N, 2), as passive layers keep it."""
         self._hits: dict[str, dict[str, list[Tensor]]] = {}
         self._history: list[tuple[NDArray[Any], NDArray[Any]]] = []
         self._upwards: list[NDArray[Any]] = []
@@ -164,6 +166,7 @@ class MuonBatch(MuonState):
         self._upwards.append(self._muons[~keep_mask].cpu().numpy())
         n_before = len(self)
         self._muons, self.ids = self._muons[keep_mask], self.ids[keep_mask]
+        self.crossed = None if self.crossed is None else self.crossed[keep_mask]
         for hits in self._hits.values():
             for values in hits.values():
                 values[:] = [value[keep_mask] for value in values]
@@ -172,7 +175,7 @@ class MuonBatch(MuonState):
             for pos, (lines, hits) in self.records.items()
         }
 
-    def get_xy_mask(self, xy_low: Any = None, xy_high: Any = None) -> Bool[Tensor, " mu"]:  # noqa: ANN401
+    def get_xy_mask(self, xy_low: Any = None, xy_high: Any = None) -> Bool[Tensor, " mu"]:
         """Which muons lie in the half-open rectangle [low, high) [m]; None: no bound."""
         inside = torch.ones(len(self), dtype=torch.bool, device=self.device)
         if xy_low is not None:
@@ -192,7 +195,7 @@ class MuonBatch(MuonState):
         for key, value in hits.items():
             of_side.setdefault(key, []).append(value)
 
-    def get_hits(self, xy_low: Any = None, xy_high: Any = None) -> Hits:  # noqa: ANN401
+    def get_hits(self, xy_low: Any = None, xy_high: Any = None) -> Hits:
         """Hits of each side, by name, (N, H, .); with bounds, of the muons that are inside now.
 
         Raises:
@@ -214,7 +217,7 @@ class MuonBatch(MuonState):
             pos: {key: value[inside] for key, value in hits.items()} for pos, hits in sides.items()
         }
 
-    def record(self, pos: str, lines: Any, hits: Any) -> None:  # noqa: ANN401
+    def record(self, pos: str, lines: Any, hits: Any) -> None:
         """Keeps the hits of one side together with the true lines that they lie about."""
         if pos in self.records:
             first, before = self.records[pos]
@@ -252,11 +255,11 @@ class MuonBatch(MuonState):
         given = torch.as_tensor(values, dtype=self._muons.dtype, device=self.device)
         return given.reshape(-1, 1)
 
-    def _bound(self, values: Any) -> Tensor:  # noqa: ANN401
+    def _bound(self, values: Any) -> Tensor:
         return torch.as_tensor(values, dtype=self._muons.dtype, device=self.device)
 
 
-def _filter(record: Any, keep: Bool[Tensor, " mu"], n_muons: int) -> Any:  # noqa: ANN401
+def _filter(record: Any, keep: Bool[Tensor, " mu"], n_muons: int) -> Any:
     """A frozen dataclass with only some of its muons; theirs are the arrays of two axes or more."""
     if not is_dataclass(record) or isinstance(record, type):
         return record

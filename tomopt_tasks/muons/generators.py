@@ -58,7 +58,7 @@ class AbsMuonGenerator:
     @classmethod
     def from_volume(
         cls,
-        volume: Any,  # noqa: ANN401
+        volume: Any,
         min_angle: float = REACH,
         fixed_mom: float | None = 5.0,
         energy_range: tuple[float, float] = (0.5, 500.0),

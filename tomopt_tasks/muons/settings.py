@@ -90,3 +90,6 @@ class MuonSettings(Config):
     """Keep only muons whose straight line crosses the passive volume."""
     seed: Seed = 1
     """Names the random streams of the muons; default: the seed of the study."""
+    train_seed: Seed | None = None
+    """Names those of the training muons; null: ``seed``. With another number a fit sees other muons
+    while designs are still judged on the same ones."""

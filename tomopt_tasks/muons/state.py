@@ -154,7 +154,7 @@ class MuonState:
         return (self.theta_y - theta_ref_y).abs()
 
 
-def _columns(first: int, last: int, doc: str) -> Any:  # noqa: ANN401
+def _columns(first: int, last: int, doc: str) -> Any:
     """A property that reads and sets columns of the raw tensor."""
     where = first if last == first + 1 else slice(first, last)
 

@@ -7,10 +7,14 @@ one division, one floor and a clamp (D-24, D-25, D-27, D-59); layers are compare
 
 from collections.abc import Sequence
 
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
 from tomopt_tasks.core import UserError
 
-TOLERANCE = 1.0e-6
-"""How far from a whole number of voxels a length may be, in voxels."""
+TOLERANCE = 1.0e-4
+"""How far from a whole number of voxels a length may be, in voxels (single precision)."""
 
 
 def whole_voxels(length: float, voxel: float, what: str) -> int:
@@ -69,3 +73,44 @@ def check_inside(low: Sequence[int], high: Sequence[int], shape: Sequence[int], 
             f"{tuple(shape)}; choose a smaller box or another place"
         )
         raise UserError(msg)
+
+
+def voxel_indices(
+    position: Float[Tensor, "n axis"],
+    low: Float[Tensor, " axis"],
+    voxel: float,
+    shape: Sequence[int],
+) -> Int[Tensor, "n axis"]:
+    """Voxel that each position lies in, along each axis.
+
+    Voxels are half-open, and a position that lies on a border but for rounding belongs to the upper
+    voxel. Positions on the far face, and outside, get the nearest voxel (D-25, D-59).
+
+    Args:
+        position: [m].
+        low: low corner of the grid [m].
+        voxel: edge of a voxel [m].
+        shape: number of voxels along each axis.
+    """
+    last = torch.tensor([n - 1 for n in shape], device=position.device)
+    index = ((position - low) / voxel + rounding(position.dtype)).floor().long()
+    return index.clamp(min=0).minimum(last)
+
+
+def rounding(dtype: torch.dtype) -> float:
+    """Distance below which two positions are the same [voxels]: 1e-9, 1e-5 in single precision."""
+    return 1.0e-9 if dtype == torch.float64 else 1.0e-5
+
+
+def voxel_corners(
+    low: Float[Tensor, "3"], voxel: float, shape: tuple[int, int, int]
+) -> Float[Tensor, "voxel 3"]:
+    """Low corners of all voxels [m], x slowest, z fastest; any bottom will do (D-24).
+
+    Args:
+        low: low corner of the grid, x, y, z [m].
+        voxel: edge of a voxel [m].
+        shape: number of voxels along x, y, z.
+    """
+    index = torch.cartesian_prod(*(torch.arange(n, device=low.device) for n in shape))
+    return low + voxel * index.to(low)

@@ -3,41 +3,53 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+from tomopt_tasks.core import UserError
+from tomopt_tasks.muons.batch import MuonBatch
+from tomopt_tasks.scattering.moments import Depth
+from tomopt_tasks.scattering.settings import HighlandSettings, NoScatterSettings
+from tomopt_tasks.volume.crossing import Layer, pad_density
+from tomopt_tasks.volume.grid import voxel_indices, whole_voxels
+from tomopt_tasks.volume.scatter import Flight, Scatterer, no_depth
 
 RadLengthFunc = Callable[..., Tensor]
 """Called with keywords z, lw and size; gives the radiation length of each voxel of a layer [m]."""
+
+ScatterModel = HighlandSettings | NoScatterSettings
 
 
 class AbsLayer(nn.Module):
     """A horizontal slab of the volume.
 
+    Its geometry is in buffers that move with ``.to()`` (D-33) and stay out of state dicts.
+
     Args:
-        lw: length and width [m].
+        lw: length and width [m]; its precision is that of the layer.
         z: top [m].
-        size: thickness [m]; for passive layers also the voxel.
-        device: where the layer lives.
+        size: thickness [m]; for passive layers also the edge of a voxel.
+        device: where the layer lives; default: that of ``lw``.
     """
 
-    lw: Tensor
-    z: Tensor
-    rad_length: Tensor | None
+    lw: Float[Tensor, "2"]
+    z: Float[Tensor, "1"]
+    rad_length: Float[Tensor, "x y"] | None
 
     def __init__(
         self,
         lw: Tensor | Sequence[float],
         z: float | Tensor,
         size: float,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         width = torch.as_tensor(lw, device=device).detach().clone()
         if not width.is_floating_point():
             width = width.to(torch.get_default_dtype())
         self.register_buffer("lw", width, persistent=False)
-        height = torch.as_tensor(z, dtype=width.dtype, device=device).reshape(1).clone()
-        self.register_buffer("z", height, persistent=False)
+        top = torch.as_tensor(z, dtype=width.dtype, device=width.device).detach().reshape(1)
+        self.register_buffer("z", top.clone(), persistent=False)
         self.register_buffer("rad_length", None, persistent=False)
         self.size = float(size)
 
@@ -46,20 +58,34 @@ class AbsLayer(nn.Module):
         """Where the layer lives."""
         return self.lw.device
 
-    def get_lw_z_size(self) -> tuple[Tensor, Tensor, float]:
+    def get_lw_z_size(self) -> tuple[Float[Tensor, "2"], Float[Tensor, "1"], float]:
         """Length and width, top, thickness [m]."""
         return self.lw, self.z, self.size
 
+    def forward(self, mu: MuonBatch) -> None:
+        """Lets muons cross the layer, from any height to its bottom."""
+        raise NotImplementedError
+
 
 class PassiveLayer(AbsLayer):
-    """A layer of voxels that scatters muons.
+    """A layer of cubic voxels that scatters muons.
+
+    A layer scatters once, with the exact matter on each flight and a width that does not depend on
+    steps (D-21); matter above it in the same flight counts for the logarithm. No muon turns
+    upwards: see ``scattering.kick``.
 
     Args:
-        lw: length and width [m].
+        lw: length and width [m]; whole numbers of voxels.
         z: top [m].
-        size: thickness and voxel [m].
-        rad_length_func: radiation lengths [m]; None: loaded later.
-        device: where the layer lives.
+        size: thickness and edge of a voxel [m].
+        rad_length_func: radiation lengths; None: loaded later, until then the layer is empty.
+        step_sz: step of the compat options of the scatter model [m].
+        scatter_model: "pdg", or settings such as
+            ``HighlandSettings(log_term="step", beta=False, displacement_sign=-1)`` (compat).
+        device: where the layer lives; default: that of ``lw``.
+
+    Raises:
+        UserError: ``lw`` is not a whole number of voxels (D-27), or the model is unknown (D-55).
     """
 
     def __init__(
@@ -68,13 +94,75 @@ class PassiveLayer(AbsLayer):
         z: float | Tensor,
         size: float,
         rad_length_func: RadLengthFunc | None = None,
-        device: torch.device | str = "cpu",
+        step_sz: float = 0.01,
+        scatter_model: str | ScatterModel = "pdg",
+        device: torch.device | str | None = None,
     ) -> None:
         super().__init__(lw, z, size, device)
+        n_x, n_y = (whole_voxels(float(width), self.size, "lw") for width in self.lw)
+        self.shape = (n_x, n_y)
+        self.scatter_model = _model(scatter_model, step_sz)
         if rad_length_func is not None:
             self.load_rad_length(rad_length_func)
 
     def load_rad_length(self, rad_length_func: RadLengthFunc) -> None:
-        """Take the radiation lengths of the voxels from a function of z, lw and size."""
-        values = rad_length_func(z=self.z, lw=self.lw, size=self.size)
-        self.rad_length = torch.as_tensor(values).to(self.lw)
+        """Takes the radiation lengths of the voxels from a function of z, lw and size."""
+        self.set_rad_length(rad_length_func(z=self.z, lw=self.lw, size=self.size))
+
+    def set_rad_length(self, rad_length: Float[Tensor, "x y"]) -> None:
+        """Takes the radiation lengths of the voxels [m]; > 0, infinite for vacuum.
+
+        Raises:
+            UserError: wrong shape, or values that are no radiation lengths.
+        """
+        values = torch.as_tensor(rad_length).to(self.lw)
+        if tuple(values.shape) != self.shape:
+            got = tuple(values.shape)
+            raise UserError(f"radiation lengths: got a grid of {got} voxels, need {self.shape}")
+        if not bool((values > 0).all()):
+            raise UserError("radiation lengths must be above 0 m; use inf for vacuum")
+        self.rad_length = values
+
+    def abs2idx(self, xy: Float[Tensor, "mu 2"]) -> Int[Tensor, "mu 2"]:
+        """Voxel of each position [m]; positions outside get the nearest voxel (D-59)."""
+        return voxel_indices(xy, self.lw.new_zeros(2), self.size, self.shape)
+
+    def mu_abs2idx(
+        self, mu: MuonBatch, mask: Bool[Tensor, " mu"] | None = None
+    ) -> Int[Tensor, "selected 2"]:
+        """Voxel of each muon, or of those that ``mask`` selects."""
+        return self.abs2idx(mu.xy if mask is None else mu.xy[mask])
+
+    def forward(self, mu: MuonBatch) -> None:
+        """Flies muons to the top of the layer, scatters them, and leaves them at its bottom."""
+        mu.propagate_dz(mu.z - self.z)
+        if self.rad_length is None or isinstance(self.scatter_model, NoScatterSettings):
+            mu.propagate_dz(self.size)
+            mu._z = (self.z - self.size).expand(len(mu))
+            return
+        scatterer = Scatterer.build(self.scatter_model, mu.mom, self.size)
+        density = scatterer.density(self.rad_length.to(mu.mom), self.size)[None, None]
+        first = mu.mom.new_full((len(mu),), self.shape[1] + 3)
+        layer = Layer(pad_density(density)[0], self.shape, first)
+        slope, depth = mu.tan_xy, no_depth(mu.mom) if mu.crossed is None else Depth(*mu.crossed.T)
+        flight = scatterer.cross(
+            layer,
+            Flight((mu.x / self.size, mu.y / self.size), (slope[:, 0], slope[:, 1]), depth),
+            mu.draw_normal(4, len(mu)),
+        )
+        x, y = flight.position
+        mu.crossed = torch.stack(flight.depth, 1)
+        mu._xyz = torch.stack([x * self.size, y * self.size, (self.z - self.size).expand_as(x)], 1)
+        mu.set_slopes(*flight.slope)
+
+
+def _model(scatter_model: str | ScatterModel, step: float) -> ScatterModel:
+    if isinstance(scatter_model, HighlandSettings | NoScatterSettings):
+        return scatter_model
+    if scatter_model == "pdg":
+        return HighlandSettings(step=step)
+    msg = (
+        f"scatter_model: {scatter_model!r} is not known; use 'pdg', HighlandSettings(...) or "
+        "NoScatterSettings()"
+    )
+    raise UserError(msg)
