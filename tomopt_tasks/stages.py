@@ -161,7 +161,7 @@ def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> 
         "used": torch.cat(full.used).numpy(),
     }
     n_tracks = min(N_TRACKS, aimed)
-    assert full.track_accepted is not None  # noqa: S101 - every scan has muons
+    assert full.track_accepted is not None
     arrays = {
         "prediction": ArraySpec(
             np.stack([record.get_preds().numpy() for record in records]), ("exposure", "volume")
@@ -217,7 +217,7 @@ def load_predictions(store: Store, ref: Ref) -> Predictions:
     )
 
 
-def _restore_volume(checkpoint: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def _restore_volume(checkpoint: Mapping[str, Any]) -> Any:
     world = World.model_validate(checkpoint["world"])
     volume = build_volume(world, DetectorSettings.model_validate(checkpoint["detector"]))
     volume.load_state_dict(checkpoint["volume"])
@@ -229,7 +229,7 @@ def _restore_fit(
     before: Mapping[str, Any],
     opts: Mapping[str, torch.optim.Optimizer],
     callbacks: list[Any],
-    loss: Any,  # noqa: ANN401
+    loss: Any,
 ) -> None:
     """Continue a phase where its last checkpoint left it."""
     for name, opt in opts.items():
@@ -240,7 +240,7 @@ def _restore_fit(
         loss.load_state_dict(before["loss"])
 
 
-def _predict_exposure(wrapper: Any, passives: BankedPassives, n_muons: int) -> PredictionRecord:  # noqa: ANN401
+def _predict_exposure(wrapper: Any, passives: BankedPassives, n_muons: int) -> PredictionRecord:
     available = passives.state.shape[1]
     if n_muons > available:
         raise UserError(

@@ -24,7 +24,8 @@ def spread_over_range(
         return None
     spread = torch.stack([group.std() for group in groups]).mean()
     means = torch.stack([group.mean() for group in groups])
-    return spread / means.std()
+    result: Tensor = spread / means.std()
+    return result
 
 
 def calibrated_mse(
@@ -77,4 +78,5 @@ def expected_mse(
     within = noise * (len(levels) - 1) / counts.sum()
     total = (weight * m * m).sum() - within + noise
     covariance = (weight * t * m).sum()
-    return (weight * t * t).sum() - covariance**2 / total
+    error: Tensor = (weight * t * t).sum() - covariance**2 / total
+    return error

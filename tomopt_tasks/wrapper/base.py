@@ -11,8 +11,11 @@ from torch.optim import Optimizer
 
 from tomopt_tasks.callbacks.base import Callback, FitParams
 from tomopt_tasks.callbacks.cyclic import CyclicCallback
+from tomopt_tasks.callbacks.monitors import EvalMetric, MetricLogger
+from tomopt_tasks.callbacks.predictions import PredHandler
 from tomopt_tasks.callbacks.warmup import WarmupCallback
 from tomopt_tasks.inference.volume import VolumeInferrer
+from tomopt_tasks.muons.generators import MuonGenerator2016
 from tomopt_tasks.wrapper.files import load_states, save_states
 from tomopt_tasks.wrapper.loop import VolumeLoop
 from tomopt_tasks.wrapper.scans import Passives
@@ -35,7 +38,7 @@ class AbsVolumeWrapper(VolumeLoop):
 
     def __init__(
         self,
-        volume: Any,  # noqa: ANN401 - any module with the members of Volume
+        volume: Any,
         *,
         partial_opts: Mapping[str, PartialOpt],
         loss_func: Callable[..., Tensor] | None = None,
@@ -48,7 +51,7 @@ class AbsVolumeWrapper(VolumeLoop):
         self.loss_func = loss_func
         self.partial_scatter_inferrer = partial_scatter_inferrer
         self.partial_volume_inferrer = partial_volume_inferrer
-        self.mu_generator = mu_generator or _default_generator(volume)
+        self.mu_generator = mu_generator or MuonGenerator2016.from_volume(volume)
         self.seed = seed
         self.device = volume.device
         self.parameters = volume.parameters
@@ -99,15 +102,13 @@ class AbsVolumeWrapper(VolumeLoop):
             else:
                 group[_momentum_key(group, opt)] = float(mom)
 
-    def begin(self, cbs: Sequence[Callback], **params: Any) -> None:  # noqa: ANN401
+    def begin(self, cbs: Sequence[Callback], **params: Any) -> None:
         """Attach callbacks and set up the state of a fit; fires no hook.
 
         Args:
             cbs: the callbacks, in the order in which they run.
             params: fields of :class:`FitParams`.
         """
-        from tomopt_tasks.callbacks.monitors import EvalMetric, MetricLogger
-
         warmups = [cb for cb in cbs if isinstance(cb, WarmupCallback)]
         self.fit_params = FitParams(
             cbs=list(cbs),
@@ -180,10 +181,10 @@ class AbsVolumeWrapper(VolumeLoop):
         passives: Passives,
         n_mu_per_volume: int,
         mu_bs: int,
-        pred_cb: Any = None,  # noqa: ANN401
+        pred_cb: Any = None,
         cbs: Sequence[Callback] | None = None,
         cb_savepath: Path = Path("train_weights"),
-    ) -> Any:  # noqa: ANN401 - whatever the prediction callback returns
+    ) -> Any:
         """Predict every volume with the present detector, in order, without updates.
 
         Args:
@@ -194,8 +195,6 @@ class AbsVolumeWrapper(VolumeLoop):
             cbs: further callbacks, which run before it.
             cb_savepath: where callbacks write.
         """
-        from tomopt_tasks.callbacks.predictions import PredHandler
-
         _check_sizes(1, 1, n_mu_per_volume, mu_bs, len(passives))
         handler = PredHandler() if pred_cb is None else pred_cb
         self.begin(
@@ -227,12 +226,6 @@ class AbsVolumeWrapper(VolumeLoop):
         """
         load_states(Path(name), self.volume, self.opts, self.device)
         self.volume.assign_budget()
-
-
-def _default_generator(volume: Any) -> Callable[..., Tensor]:  # noqa: ANN401
-    from tomopt_tasks.muons.generators import MuonGenerator2016
-
-    return MuonGenerator2016.from_volume(volume)
 
 
 def _momentum_key(group: Mapping[str, Any], opt: str) -> str:

@@ -10,7 +10,7 @@ from torch.nn import Parameter
 from torch.optim import SGD, Adam, Optimizer
 
 from tomopt_tasks.callbacks.base import Callback
-from tomopt_tasks.callbacks.detector import PanelUpdateLimiter, TieGradients
+from tomopt_tasks.callbacks.detector import PanelUpdateLimiter, TieGradients, TieKind
 from tomopt_tasks.callbacks.ladle import BatchLoss, ExpectedMSELoss, SpreadRangeLoss
 from tomopt_tasks.callbacks.schedules import RelativeOneCycle, SigmoidPanelSmoothnessSchedule
 from tomopt_tasks.callbacks.warmup import OptConfig
@@ -34,15 +34,21 @@ from tomopt_tasks.volume.layer import PassiveLayer
 from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper
-from tomopt_tasks.wrapper.settings import AdamSettings, OneCycleSettings, Parameter as Learnable
-from tomopt_tasks.wrapper.settings import OptimiserSettings, Phase, Tie
+from tomopt_tasks.wrapper.settings import (
+    AdamSettings,
+    OneCycleSettings,
+    OptimiserSettings,
+    Phase,
+    Tie,
+)
+from tomopt_tasks.wrapper.settings import Parameter as Learnable
 
 DTYPE = torch.float64
 
 
 def build_volume(world: World, detector: DetectorSettings) -> Volume:
     """The volume of a world with a detector; all numbers in double precision."""
-    low, high = world.passive
+    _, high = world.passive
     lw = torch.tensor(world.size, dtype=DTYPE)
     passives = [
         PassiveLayer(lw=lw, z=high - k * world.voxel, size=world.voxel)
@@ -186,7 +192,7 @@ class PhaseBuilder:
 
     def _step(self, name: str) -> float:
         found = self.phase.find_rates
-        assert found is not None  # noqa: S101 - only called where a search is declared
+        assert found is not None
         parameter = name.partition(".")[0]
         if parameter == "side" and self.volume.budget is not None:
             return found.budget
@@ -227,14 +233,14 @@ class PhaseBuilder:
                 result.append(TieGradients(attribute, members, how))
         return result
 
-    def _tied(self, parameter: Learnable) -> list[tuple[str, list[list[int]]]]:
+    def _tied(self, parameter: Learnable) -> list[tuple[TieKind, list[list[int]]]]:
         """Ties of one parameter as (how, groups of panel indices)."""
         by_tie: dict[str, dict[str, list[int]]] = {}
         for index, panel in enumerate(self.panels):
             rule = self.phase.rule(parameter, panel.group)
             if isinstance(rule, Tie):
                 by_tie.setdefault(rule.tie, {}).setdefault(panel.group, []).append(index)
-        result = []
+        result: list[tuple[TieKind, list[list[int]]]] = []
         for tie, groups in by_tie.items():
             if tie == "mirror":
                 pairs = [list(pair) for pair in zip(*groups.values(), strict=True)]
@@ -251,7 +257,7 @@ def build_wrapper(
     inference: InferenceSettings,
     loss: Any,
     opts: dict[str, Optimizer],
-    seed: int,  # noqa: ANN401
+    seed: int,
 ) -> ArbVolumeWrapper:
     """A wrapper around a built volume; muons come from banks, so that it needs no generator."""
     return ArbVolumeWrapper(

@@ -34,7 +34,7 @@ class PanelVolumeWrapper(AbsVolumeWrapper):
 
     def __init__(
         self,
-        volume: Any,  # noqa: ANN401
+        volume: Any,
         *,
         xy_pos_opt: PartialOpt,
         z_pos_opt: PartialOpt,
@@ -83,7 +83,7 @@ class PanelVolumeWrapper(AbsVolumeWrapper):
         *,
         volume: Any,
         loss_func: Loss | None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> "PanelVolumeWrapper":
         """A new wrapper with the saved parameters; the arguments are those of the class."""
         wrapper = cls(volume, loss_func=loss_func, **kwargs)
@@ -109,7 +109,7 @@ class HeatMapVolumeWrapper(AbsVolumeWrapper):
 
     def __init__(
         self,
-        volume: Any,  # noqa: ANN401
+        volume: Any,
         *,
         mu_opt: PartialOpt,
         norm_opt: PartialOpt,
@@ -150,7 +150,7 @@ class HeatMapVolumeWrapper(AbsVolumeWrapper):
         *,
         volume: Any,
         loss_func: Loss | None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> "HeatMapVolumeWrapper":
         """A new wrapper with the saved parameters; the arguments are those of the class."""
         wrapper = cls(volume, loss_func=loss_func, **kwargs)
@@ -173,7 +173,7 @@ class ArbVolumeWrapper(AbsVolumeWrapper):
 
     def __init__(
         self,
-        volume: Any,  # noqa: ANN401
+        volume: Any,
         *,
         opts: Mapping[str, Optimizer],
         loss_func: Loss | None = None,
@@ -193,7 +193,7 @@ class ArbVolumeWrapper(AbsVolumeWrapper):
             seed=seed,
         )
 
-    def _build_opt(self, **partial_opts: PartialOpt) -> None:
+    def _build_opt(self, **_partial_opts: PartialOpt) -> None:
         self.opts = dict(self._given)
 
     @classmethod
@@ -203,7 +203,7 @@ class ArbVolumeWrapper(AbsVolumeWrapper):
         *,
         volume: Any,
         loss_func: Loss | None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> "ArbVolumeWrapper":
         """A new wrapper with the saved parameters; the arguments are those of the class."""
         wrapper = cls(volume, loss_func=loss_func, **kwargs)
@@ -211,7 +211,7 @@ class ArbVolumeWrapper(AbsVolumeWrapper):
         return wrapper
 
 
-def _panel_parameters(volume: Any, name: str, label: str) -> list[Parameter]:  # noqa: ANN401
+def _panel_parameters(volume: Any, name: str, label: str) -> list[Parameter]:
     layers = [layer for layer in volume.get_detectors() if layer.type_label == label]
     found = [getattr(panel, name) for layer in layers for panel in layer.panels]
     if not found:

@@ -29,8 +29,8 @@ def load_states(
     expected, found = {"volume", *opts}, set(states)
     if expected != found:
         raise ValueError(
-            f"{path.name} holds {sorted(found)}, but this wrapper has {sorted(expected)}; build the "
-            "wrapper with the optimisers that the file was saved with"
+            f"{path.name} holds {sorted(found)}, but this wrapper has {sorted(expected)}; build "
+            "the wrapper with the optimisers that the file was saved with"
         )
     volume.load_state_dict(states["volume"])
     for name, opt in opts.items():

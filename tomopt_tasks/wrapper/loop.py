@@ -1,4 +1,4 @@
-"""The one loop over epochs, volumes and muons (spec 8.4): every fit and every prediction runs it."""
+"""The one loop over epochs, volumes and muons (spec 8.4): every fit, every prediction runs it."""
 
 from typing import Any
 
@@ -50,12 +50,13 @@ class VolumeLoop:
     def _scan_volumes(self, passives: Passives) -> None:
         fit = self.fit_params
         size = None if fit.state == "test" else (fit.passive_bs or 1)
+        done = 0
         for scan in scans(passives, size):
-            if size is not None and scan.first % size == 0:
+            if size is not None and done % size == 0:
                 fit.loss_val = None
                 self.hook("on_volume_batch_begin")
             self._scan(scan)
-            done = scan.first + len(scan)
+            done += len(scan)
             if size is not None and (done % size == 0 or done == len(passives)):
                 self._end_batch(n_volumes=(done - 1) % size + 1)
 

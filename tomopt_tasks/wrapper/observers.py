@@ -46,7 +46,7 @@ class EpochRow(Callback):
             "searching": bool(self.fit_params.skip_opt_step),
             "rates": {name: wrapper.get_opt_lr(name) for name in wrapper.opts},
             "grad_norms": {name: _mean(values) for name, values in self.grad_norms.items()},
-            "smooth": float(panels[0].smooth) if hasattr(panels[0], "smooth") else None,
+            "smooth": _smooth(panels[0]),
             "geometry": geometry(wrapper.volume),
         }
 
@@ -94,7 +94,7 @@ class PredictionRecord(Callback):
         return torch.tensor(self.predictions, dtype=torch.float64)
 
 
-def geometry(volume: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+def geometry(volume: Any) -> list[dict[str, Any]]:
     """Where the panels are and how large: name, pos, xy, z, span [m], area [m2]."""
     rows = []
     for layer in volume.get_detectors():
@@ -114,6 +114,10 @@ def geometry(volume: Any) -> list[dict[str, Any]]:  # noqa: ANN401
                 }
             )
     return rows
+
+
+def _smooth(panel: Any) -> float | None:
+    return float(panel.smooth) if hasattr(panel, "smooth") else None
 
 
 def _mean(values: list[float]) -> float | None:

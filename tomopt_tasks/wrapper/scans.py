@@ -13,6 +13,8 @@ from tomopt_tasks.rng import stream
 
 BLOCK = 4096
 """Muons that share one draw of random numbers: the unit of reproducibility."""
+CHUNK = 65536
+"""Muons that a scan without batches takes at a time: bounds the memory, changes no result."""
 
 
 @runtime_checkable
@@ -39,8 +41,10 @@ class BankedPassives:
     """
 
     x0: Float[Tensor, "vol z x y"]
-    target: Float[Tensor, "vol *target"]
+    target: Float[Tensor, "vol ..."]
     state: Float[Tensor, "vol mu 9"]
+    first: int = 0
+    """Number of the first volume in the whole set; names the streams of the hits."""
 
     def __len__(self) -> int:
         """Number of volumes."""
@@ -76,12 +80,15 @@ def scans(passives: Passives, batch_size: int | None) -> Iterator[Scan]:
         batch_size: volumes per update; None: no batches.
     """
     state = passives.state if isinstance(passives, BankedPassives) else None
-    size = 1 if state is None else (batch_size or len(passives))
+    size = 1
+    if state is not None:
+        size = batch_size or max(1, CHUNK // max(1, state.shape[1]))
+    offset = getattr(passives, "first", 0)
     volumes = iter(passives)
     first = 0
     while chunk := list(islice(volumes, size)):
         rows = None if state is None else state[first : first + len(chunk)]
-        yield Scan(first, chunk, rows)
+        yield Scan(first + offset, chunk, rows)
         first += len(chunk)
 
 

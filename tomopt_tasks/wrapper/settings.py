@@ -133,7 +133,7 @@ class Smoothness(Config):
     """Epochs from start to stop; >= 1; null: those of the phase."""
 
 
-def _as_ramp(value: Any) -> Any:  # noqa: ANN401
+def _as_ramp(value: Any) -> Any:
     """``0.1`` and ``[1.0, 0.1]`` are short for a ramp."""
     if isinstance(value, (list, tuple)) and len(value) == 2:
         return {"start": value[0], "stop": value[1]}
@@ -276,7 +276,7 @@ class FitSettings(_Common):
     def _complete(
         cls,
         phases: tuple[Phase, ...],
-        info: Any,  # noqa: ANN401 - ValidationInfo cannot be checked at run time
+        info: Any,
     ) -> tuple[Phase, ...]:
         names = [phase.name for phase in phases]
         for index, name in enumerate(names):
@@ -313,7 +313,7 @@ def complete_phase(phase: Phase, common: Mapping[str, Any]) -> Phase:
     return phase.model_copy(update=update)
 
 
-def _overlay(base: Any, over: Any) -> Any:  # noqa: ANN401
+def _overlay(base: Any, over: Any) -> Any:
     """``over`` laid on ``base``: settings of one type and mappings merge, all else replaces."""
     if isinstance(base, Config) and type(base) is type(over):
         fields = over.model_fields_set
