@@ -14,14 +14,17 @@ _REMOVABLE = frozenset({"detectors", "groups", "optimiser", "panels", "per_param
 """Mappings with names of the user's own: ``name: null`` takes an inherited entry away."""
 
 _MISSING = object()
+Override = tuple[str, str] | tuple[str, str, Mark]
+"""Place, YAML text, and where it was written, if that is not the command line."""
 
 
-def compose(file: FilePath, overrides: Sequence[tuple[str, str]] = ()) -> Document:
+def compose(file: FilePath, overrides: Sequence[Override] = ()) -> Document:
     """The study as one tree: bases merged, overrides applied, references replaced.
 
     Args:
         file: the study file.
-        overrides: (place, YAML text), e.g. ``("fit.phases[1].epochs", "20")``; applied in order.
+        overrides: (place, YAML text), e.g. ``("fit.phases[1].epochs", "20")``, and maybe where
+            that was written; applied in order.
 
     Raises:
         UserError: a file is missing or no YAML, ``extends`` or ``like`` go in a circle, a place
@@ -29,8 +32,8 @@ def compose(file: FilePath, overrides: Sequence[tuple[str, str]] = ()) -> Docume
     """
     document = with_bases(file)
     bring_up_to_date(document, required=True)
-    for place, text in overrides:
-        _override(document, place, text)
+    for place, text, *where in overrides:
+        _override(document, place, text, *where)
     for split in ("train", "valid", "test"):
         _expand_like(document, split, ())
     detectors = document.data.get("detectors")
@@ -91,15 +94,15 @@ def _replaces(base: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
     return other_kind or other_form
 
 
-def _override(document: Document, place: str, text: str) -> None:
-    label = f"--set {place}={text}"
+def _override(document: Document, place: str, text: str, where: Mark | None = None) -> None:
+    mark = where or Mark(f"--set {place}={text}")
     path = parse_path(place)
-    value = parse_value(text, label)
+    value = parse_value(text, str(mark))
     path = set_value(document.data, path, value)
     document.marks = {p: m for p, m in document.marks.items() if p[: len(path)] != path}
-    document.marks[path] = Mark(label)
+    document.marks[path] = mark
     for length in range(1, len(path)):
-        document.marks.setdefault(path[:length], Mark(label))
+        document.marks.setdefault(path[:length], mark)
     if value is None and len(path) > 1 and path[-2] in _REMOVABLE:
         del get_value(document.data, path[:-1])[path[-1]]
 

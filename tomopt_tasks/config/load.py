@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from tomopt_tasks.config.compose import compose, with_bases
+from tomopt_tasks.config.compose import Override, compose, with_bases
 from tomopt_tasks.config.constraints import Constraints
 from tomopt_tasks.config.detector_checks import check_detector
 from tomopt_tasks.config.detector_file import DetectorFile
@@ -25,12 +25,13 @@ _MISSING = object()
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(DetectorFile)
 
 
-def load_study(path: FilePath | str, overrides: Sequence[tuple[str, str]] = ()) -> Study:
+def load_study(path: FilePath | str, overrides: Sequence[Override] = ()) -> Study:
     """The study that a file describes, with every default and every panel filled in.
 
     Args:
         path: a YAML file; it may extend others and name detector files.
-        overrides: (place, YAML text) such as ``("fit.phases[1].epochs", "20")``, applied last.
+        overrides: (place, YAML text) such as ``("fit.phases[1].epochs", "20")``, and maybe where
+            that was written; applied last.
 
     Raises:
         UserError: one sentence with the place in the file: what is wrong, the value got, what is

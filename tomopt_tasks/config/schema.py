@@ -65,14 +65,16 @@ def _references(node: Schema) -> Iterator[str]:
         yield from _references(inner)
 
 
-def schema_at(path: Path, data: Any) -> Schema:  # noqa: ANN401
-    """The schema of one place of a study, its alternatives chosen by what is written there.
+def schema_at(path: Path, data: Any, root: Schema | None = None) -> Schema:  # noqa: ANN401
+    """The schema of one place of a file, its alternatives chosen by what is written there.
 
     Args:
-        path: place in the study; where nothing is known of it the result is empty.
-        data: the study as written.
+        path: place in the file; where nothing is known of it the result is empty.
+        data: the file as written.
+        root: schema of the whole file; default: that of a study.
     """
-    node = _choose(_study_schema(), data)
+    root = root or _study_schema()
+    node = _choose(root, data, root)
     for step in path:
         data = data[step] if _has(data, step) else None
         if isinstance(step, int):
@@ -82,23 +84,23 @@ def schema_at(path: Path, data: Any) -> Schema:  # noqa: ANN401
             inner = node.get("properties", {}).get(step, node.get("additionalProperties"))
         if not isinstance(inner, dict):
             return {}
-        node = _choose(inner, data)
+        node = _choose(inner, data, root)
     return node
 
 
-def _choose(node: Schema, data: Any) -> Schema:  # noqa: ANN401
+def _choose(node: Schema, data: Any, root: Schema) -> Schema:  # noqa: ANN401
     """Follow references, and in alternatives the one whose keys or type fit the data best."""
     if "$ref" in node:
-        target = _study_schema()["$defs"][node["$ref"].rpartition("/")[2]]
-        return _choose(target, data) | {k: v for k, v in node.items() if k != "$ref"}
+        target = root["$defs"][node["$ref"].rpartition("/")[2]]
+        return _choose(target, data, root) | {k: v for k, v in node.items() if k != "$ref"}
     options = node.get("oneOf") or node.get("anyOf")
     if not options:
         return node
     kind = data.get("kind") if isinstance(data, dict) else None
     mapping = node.get("discriminator", {}).get("mapping", {})
     if kind in mapping:
-        return _choose({"$ref": mapping[kind]}, data)
-    chosen = max((_choose(option, data) for option in options), key=lambda s: _fit(s, data))
+        return _choose({"$ref": mapping[kind]}, data, root)
+    chosen = max((_choose(each, data, root) for each in options), key=lambda s: _fit(s, data))
     return chosen | {k: v for k, v in node.items() if k not in ("oneOf", "anyOf")}
 
 

@@ -120,11 +120,14 @@ class _Planner:
 
     def _bank(self, split: Split, replica: int, count: int, volumes: Stage) -> None:
         muons = self.study.muons
+        train_seed = muons.seed if muons.train_seed is None else muons.train_seed
+        seed = train_seed if split == "train" else muons.seed
+        neutral = {"replicas": 1, "fresh": False, "seed": seed, "train_seed": None}
         inputs = BankInputs(
             world=self.study.world,
-            muons=muons.model_copy(update={"replicas": 1, "fresh": False}),
+            muons=muons.model_copy(update=neutral),
             transport=self.study.transport,
-            seed=muons.seed,
+            seed=seed,
             split=split,
             replica=replica,
         )

@@ -93,12 +93,10 @@ def provenance() -> dict[str, Any]:
 
 def seeds_of(study: Study) -> dict[str, int]:
     """The seeds that the streams of a study are named by."""
-    return {
-        "scenes": study.scenes.seed,
-        "muons": study.muons.seed,
-        "fit": study.fit.seed,
-        "evaluation": study.evaluation.seed,
-    }
+    seeds = {"scenes": study.scenes.seed, "muons": study.muons.seed}
+    if study.muons.train_seed is not None:
+        seeds["training muons"] = study.muons.train_seed
+    return seeds | {"fit": study.fit.seed, "evaluation": study.evaluation.seed}
 
 
 def last_made(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
