@@ -1,0 +1,69 @@
+"""Figures without pyplot, and films made of them."""
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+MIN_FRAME = 20
+"""Shortest time that viewers show one picture of a film [ms]."""
+
+FILM_DPI = 60
+"""Resolution of the pictures of a film [1/inch]."""
+
+
+class NotebookFigure(Figure):
+    """A figure that a notebook shows by itself, whether or not pyplot was ever imported."""
+
+    def _repr_png_(self) -> bytes:
+        return png_of(self)
+
+
+def new_figure(size: tuple[float, float], *, layout: str | None = "constrained") -> Figure:
+    """An empty figure that belongs to no window.
+
+    Args:
+        size: width and height [inch].
+        layout: matplotlib's layout engine; None for axes placed by hand.
+    """
+    return NotebookFigure(figsize=size, layout=layout)  # type: ignore[arg-type]
+
+
+def finish(figure: Figure, savename: str | Path | None) -> Figure:
+    """Save the figure if a name is given, and give it back."""
+    if savename is not None:
+        figure.savefig(savename, bbox_inches="tight")
+    return figure
+
+
+def png_of(figure: Figure, dpi: float = 100) -> bytes:
+    """The figure as a PNG picture."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def save_gif(figures: Iterable[Figure], path: str | Path, length: float) -> None:
+    """Save figures of equal size as a film that repeats.
+
+    Args:
+        figures: the pictures, in order; drawn one at a time.
+        path: where to write the film.
+        length: duration of one pass [s].
+    """
+    frames = [_palette_image(png_of(figure, FILM_DPI)) for figure in figures]
+    if frames:
+        save_frames(frames, path, length)
+
+
+def save_frames(frames: Sequence[Image.Image], path: str | Path, length: float) -> None:
+    """Save pictures as a film; the duration of a frame is in ms, as Pillow wants it (D-49)."""
+    duration = max(MIN_FRAME, round(1000 * length / len(frames)))
+    frames[0].save(path, save_all=True, append_images=list(frames[1:]), duration=duration, loop=0)
+
+
+def _palette_image(png: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(png)) as image:
+        return image.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE)
