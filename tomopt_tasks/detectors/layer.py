@@ -89,7 +89,7 @@ class PanelDetectorLayer(AbsDetectorLayer):
 
     def get_panel_zorder(self) -> list[int]:
         """Indices of the panels, highest first."""
-        heights = [float(panel.z) for panel in self.panels]
+        heights = [float(panel.z.detach()) for panel in self.panels]
         return sorted(range(len(heights)), key=lambda k: -heights[k])
 
     def yield_zordered_panels(self) -> Iterator[tuple[int, Any]]:
@@ -134,7 +134,7 @@ class PanelDetectorLayer(AbsDetectorLayer):
             else:
                 panel.conform(low, high)
         if self.min_separation > 0:
-            heights = [float(panel.z) for panel in self.panels]
+            heights = [float(panel.z.detach()) for panel in self.panels]
             placed = separate(heights, self.min_separation, z_bottom, z_top)
             with torch.no_grad():
                 for panel, height in zip(self.panels, placed, strict=True):
