@@ -238,8 +238,10 @@ class DetectorHeatMap(nn.Module):
             musigz_high: upper bounds.
             margin: distance that the height keeps from its bounds [m].
         """
-        low = torch.as_tensor(musigz_low[0]).to(self.mu)
-        high = torch.as_tensor(musigz_high[0]).to(self.mu)
+        low, high = (
+            torch.as_tensor(bound[0], dtype=self.mu.dtype, device=self.mu.device)
+            for bound in (musigz_low, musigz_high)
+        )
         self.mu.copy_(torch.minimum(torch.maximum(self.mu, low), high))
         least = max(_number(musigz_low[1]) / RANGE_MULT, LEAST_SIGMA * self.delta_xy)
         self.sig.clamp_(least, RANGE_MULT * _number(musigz_high[1]))
