@@ -81,10 +81,10 @@ class AbsDetectorLoss(nn.Module):
             _log.info(
                 "%s: error %.4g, cost term %.4g (coefficient %s, cost %.4g)",
                 type(self).__name__,
-                float(error),
-                float(self.sub_losses["cost"]),
+                float(error.detach()),
+                float(self.sub_losses["cost"].detach()),
                 self.cost_coef,
-                float(volume.get_cost()),
+                float(volume.get_cost().detach()),
             )
         return self.sub_losses["error"] + self.sub_losses["cost"]
 
