@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.materials import find_material
+from tomopt_tasks.volume import cubes
 from tomopt_tasks.volume.grid import border_index, whole_voxels
 from tomopt_tasks.volume.settings import LadleFurnaceSettings, SceneSettings, World
 
@@ -41,9 +42,11 @@ def ladle_furnace(world: World, scene: LadleFurnaceSettings, _seed: int, _split:
     """
     n_z = world.shape[0]
     wall = scene.wall_x0 or find_material(scene.wall_material).x0
-    fill, slag = find_material(scene.fill_material).x0, find_material(scene.slag_material).x0
+    names = (scene.fill_material, scene.slag_material, "air")
+    fill, slag, air = (find_material(name).x0 for name in names)
+    x0s = (wall, fill, slag, air)
     n_slag = whole_voxels(scene.slag, world.voxel, "scene.slag")
-    profiles = []
+    grids = []
     for i, height in enumerate(scene.heights):
         n_full = border_index(height, world.passive[0], world.voxel, f"scene.heights[{i}]")
         if n_full < 2 or n_full + n_slag > n_z:
@@ -53,16 +56,10 @@ def ladle_furnace(world: World, scene: LadleFurnaceSettings, _seed: int, _split:
                 f"{low:.6g} m (one layer above the floor) to {high:.6g} m (slag below the top)"
             )
             raise UserError(msg)
-        n_air = n_z - n_full - n_slag
-        profiles.append([wall] + [fill] * (n_full - 1) + [slag] * n_slag + [AIR] * n_air)
-    x0 = torch.full((len(profiles), *world.shape), wall, dtype=torch.float64)
-    inside = torch.tensor(profiles, dtype=torch.float64)[:, :, None, None]
-    x0[:, :, 1:-1, 1:-1] = inside
+        grids.append(cubes.ladle(world.shape, n_full, n_slag, x0s))
     target = torch.tensor(scene.heights, dtype=torch.float64)
-    return x0.repeat(scene.per_height, 1, 1, 1), target.repeat(scene.per_height)
+    return torch.stack(grids).repeat(scene.per_height, 1, 1, 1), target.repeat(scene.per_height)
 
-
-AIR = find_material("air").x0
 
 MAKERS: dict[str, Callable[..., Scene]] = {"ladle_furnace": ladle_furnace}
 """Maker of each kind of scene settings."""
