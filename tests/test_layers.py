@@ -38,6 +38,7 @@ FLOWS_MAY_USE = {
     "prefect",
     "tomopt_tasks._settings",
     "tomopt_tasks.caching",
+    "tomopt_tasks.campaigns",
     "tomopt_tasks.config",
     "tomopt_tasks.core",
     "tomopt_tasks.planning",
