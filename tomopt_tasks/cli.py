@@ -99,8 +99,10 @@ def run(
         else:
             typer.echo("starting Prefect", err=True)
             from flows.optimise import optimise  # noqa: PLC0415
+            from flows.serving import prefect_server  # noqa: PLC0415
 
-            lines = command.run_flow(optimise, results, source)
+            with prefect_server(meanwhile=_import_engine):
+                lines = command.run_flow(optimise, results, source)
     except KeyboardInterrupt:
         typer.echo("interrupted; everything finished is stored: run it again to go on", err=True)
         raise typer.Exit(130) from None
@@ -158,6 +160,12 @@ def schema() -> None:
     from tomopt_tasks.config.schema import json_schema  # noqa: PLC0415
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def _import_engine() -> None:
+    """Torch, the stages and the drawing library take seconds to import."""
+    import tomopt_tasks.reports.page  # noqa: PLC0415
+    import tomopt_tasks.stages  # noqa: F401, PLC0415
 
 
 def pairs(changes: list[str] | None) -> list[tuple[str, str]]:
