@@ -19,6 +19,7 @@ __all__ = [
     "Volume",
     "VoxelPassiveGenerator",
     "World",
+    "draw_scenes",
     "make_scene",
 ]
 
@@ -43,6 +44,7 @@ __getattr__ = lazy_exports(
         "Volume": f"{_HERE}.volume",
         "SceneSettings": f"{_HERE}.settings",
         "World": f"{_HERE}.settings",
+        "draw_scenes": f"{_HERE}.scenes",
         "make_scene": f"{_HERE}.scenes",
     },
 )

@@ -12,7 +12,7 @@ the step in density there: no walk and no sorting.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tomopt_tasks.scattering.moments import Moments
@@ -68,20 +68,37 @@ def cross_layer(layer: Layer, position: Pair, slope: Pair) -> Moments:
     pieces = tan_x.abs().maximum(tan_y.abs()).ceil_()
     total = _integrate(_cut(layer, position, (tan_x, tan_y)))
     steep = (pieces > 1.0).nonzero().squeeze(1)
-    for part in total:
-        part.index_fill_(0, steep, 0.0)
-    k = 0
-    while len(steep):
-        some = layer._replace(first_cell=layer.first_cell[steep])
-        step = pieces[steep].reciprocal_()
-        tan = (tan_x[steep] * step, tan_y[steep] * step)
-        at = (position[0][steep] + k * tan[0], position[1][steep] + k * tan[1])
-        moments = _lift(_integrate(_cut(some, at, tan)), step, 1.0 - (k + 1) * step)
-        for part, more in zip(total, moments, strict=True):
-            part.index_add_(0, steep, more)
-        k += 1
-        steep = steep[pieces[steep] > k]
+    if len(steep):
+        _cut_steep(total, layer, (*position, tan_x, tan_y, pieces), steep)
     return total
+
+
+def _cut_steep(
+    total: Moments, layer: Layer, flights: tuple[Tensor, ...], steep: Int[Tensor, " steep"]
+) -> None:
+    """Writes the integrals of steep flights into ``total``, from all their pieces at once."""
+    n_pieces = flights[-1].index_select(0, steep).long()
+    rows = steep.repeat_interleave(n_pieces)
+    first = (n_pieces.cumsum(0) - n_pieces).repeat_interleave(n_pieces)
+    k = torch.arange(len(rows), device=rows.device) - first
+    x, y, tan_x, tan_y, pieces = (part.index_select(0, rows) for part in flights)
+    step = pieces.reciprocal_()
+    tan_x, tan_y = tan_x.mul_(step), tan_y.mul_(step)
+    part = layer._replace(first_cell=layer.first_cell.index_select(0, rows))
+    whole = _integrate(_cut(part, (x.addcmul_(k, tan_x), y.addcmul_(k, tan_y)), (tan_x, tan_y)))
+    lifted = _lift(whole, step, 1.0 - (k + 1) * step)
+    for sums, more in zip(total, lifted, strict=True):
+        sums.index_fill_(0, steep, 0.0).index_add_(0, rows, more)
+
+
+def _lift(moments: Moments, step: Float[Tensor, " n"], below: Float[Tensor, " n"]) -> Moments:
+    """Moments about the lower face from those of a piece of depth ``step`` about its own end."""
+    square = step * step
+    total, lever, lever2 = (
+        moments.total * step, moments.lever * square, moments.lever2 * (square * step)
+    )  # fmt: skip
+    swung = below * total
+    return Moments(total, lever + swung, lever2 + below * (2.0 * lever + swung))
 
 
 def _integrate(piece: Piece) -> Moments:
@@ -95,12 +112,6 @@ def _integrate(piece: Piece) -> Moments:
     rise_1, rise_2 = rise_1.mul_(left_1), rise_2.mul_(left_2)
     lever2 = before.addcmul(rise_1, left_1).addcmul_(rise_2, left_2)
     return Moments(total, lever.mul_(1.0 / 2.0), lever2.mul_(1.0 / 3.0))
-
-
-def _lift(moments: Moments, step: Float[Tensor, " mu"], below: Float[Tensor, " mu"]) -> Moments:
-    """Moments about the lower face from those of a piece of depth ``step`` about its own end."""
-    total, lever, lever2 = (part * step ** (k + 1) for k, part in enumerate(moments))
-    return Moments(total, lever + below * total, lever2 + below * (2.0 * lever + below * total))
 
 
 def _cut(layer: Layer, position: Pair, slope: Pair) -> Piece:

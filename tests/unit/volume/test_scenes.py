@@ -5,8 +5,14 @@ import torch
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.materials import X0
+from tomopt_tasks.volume.benchmarks import (
+    X0_WALL,
+    SmallWallsPassiveGenerator,
+    ULorryPassiveGenerator,
+)
+from tomopt_tasks.volume.blocks import VoxelPassiveGenerator
 from tomopt_tasks.volume.grid import border_index, check_inside, voxel_indices, whole_voxels
-from tomopt_tasks.volume.scenes import make_scene
+from tomopt_tasks.volume.scenes import draw_scenes, make_scene
 from tomopt_tasks.volume.settings import LadleFurnaceSettings, World
 
 STEEL, FILL, SLAG, AIR = X0["steel"], X0["hot liquid steel"], X0["slag"], X0["air"]
@@ -54,6 +60,37 @@ def test_materials_and_slag_can_be_chosen():
 def test_ladles_that_do_not_fit_end_in_a_sentence(settings, message):
     with pytest.raises((UserError, ValueError), match=message):
         make_scene(World(), LadleFurnaceSettings(**settings), 1, "train")
+
+
+def test_random_families_are_drawn_with_a_stream_for_each_volume():
+    world = World(size=(1.0, 0.8), passive=(0.55, 1.15))
+
+    def lorry(volume, rng):
+        return ULorryPassiveGenerator(volume, 0.012, rng=rng)
+
+    x0, target = draw_scenes(world, lorry, 8, 1, "train")
+    assert x0.shape == (8, *world.shape)
+    assert target.shape == (8,)
+    assert torch.equal((x0 == X0["uranium"]).flatten(1).sum(1), 12 * target.long())
+    few, _ = draw_scenes(world, lorry, 3, 1, "train")
+    assert torch.equal(few, x0[:3])
+    other, _ = draw_scenes(world, lorry, 3, 1, "test")
+    assert not torch.equal(few, other)
+
+
+def test_targets_may_be_grids_or_nothing():
+    world = World(size=(8.0, 8.0), passive=(0.0, 6.0), voxel=1.0, height=6.0)
+
+    def walls(volume, rng):
+        return SmallWallsPassiveGenerator(volume, rng=rng)
+
+    def voxels(volume, rng):
+        return VoxelPassiveGenerator(volume, rng=rng)
+
+    x0, target = draw_scenes(world, walls, 2, 1, "train")
+    assert target.shape == x0.shape
+    assert torch.equal(target == 1, x0 == X0_WALL)
+    assert draw_scenes(world, voxels, 2, 1, "train")[1].tolist() == [0.0, 0.0]
 
 
 def test_lengths_in_whole_voxels():
