@@ -1,4 +1,5 @@
 import math
+import sys
 
 import pytest
 import torch
@@ -71,6 +72,20 @@ def test_d11_epochs_without_any_loss_do_not_divide_by_zero(tmp_path):
     assert logger.get_loss_history()[0] == {"Training": nothing, "Validation": nothing}
 
 
+def test_d11_a_loss_of_zero_has_no_shares(tmp_path):
+    """D-11: the shares of the terms were divided by the loss."""
+
+    class Zero(Loss):
+        def __call__(self, pred, volume):
+            loss = 0 * super().__call__(pred, volume)
+            self.sub_losses = {"error": loss}
+            return loss
+
+    logger = MetricLogger(report=lambda line: None)
+    fit([logger], tmp_path, n_epochs=1, valid=(1.0,), wrapper=Wrapper(loss=Zero()))
+    assert logger.sub_losses == {"error": [0.0]}
+
+
 def test_short_last_batch_weighs_less_in_the_validation_loss(tmp_path):
     class ByTarget(Loss):
         def __call__(self, pred, volume):
@@ -122,9 +137,10 @@ def test_a_metric_that_was_never_set_is_a_gap(tmp_path):
 @pytest.mark.parametrize("kind", [MetricLogger, PanelMetricLogger])
 @pytest.mark.parametrize("n_metrics", [0, 2])
 def test_d47_figures_and_film_work_without_a_display_with_and_without_metrics(
-    tmp_path, kind, n_metrics
+    tmp_path, monkeypatch, kind, n_metrics
 ):
     """D-47: IndexError with a metric, NameError outside notebooks, leftover pictures."""
+    monkeypatch.setitem(sys.modules, "IPython", None)  # an import of it fails
     metrics = [Numbers(1.0, name=f"m{k}") for k in range(n_metrics)]
     logger = kind(gif_filename="film.gif", gif_length=1.0, show_plots=True)
     fit([*metrics, logger], tmp_path, n_epochs=1, valid=(1.0,))

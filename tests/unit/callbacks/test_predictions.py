@@ -41,6 +41,7 @@ def test_a_fit_adds_nothing_to_a_handler(tmp_path):
 
 def test_d31_default_handlers_are_not_shared_and_no_default_is_mutable():
     """D-31: one PredHandler served all calls of predict of a process."""
+    assert inspect.signature(Wrapper.predict).parameters["pred_cb"].default is None
     wrapper = Wrapper()
     first = wrapper.predict(passives(1.0), 10, 5)
     second = wrapper.predict(passives(2.0, 3.0), 10, 5)

@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from tests.unit.callbacks.toy import Wrapper, fit
+from tests.unit.callbacks.toy import Volume, Wrapper, fit, real_volume
 from tomopt_tasks.callbacks.base import Callback
 from tomopt_tasks.callbacks.schedules import (
     OneCycle,
@@ -141,10 +141,10 @@ def test_smoothness_with_a_length_holds_its_last_value(tmp_path):
 
 def test_d16_a_checkpoint_after_the_smoothness_schedule_loads_into_fresh_panels(tmp_path):
     """D-16: the schedule left the width with shape (), which fresh panels refused."""
-    wrapper = Wrapper()
+    wrapper = Wrapper(Volume(list(real_volume().get_detectors())))
     fit([SigmoidPanelSmoothnessSchedule((1.0, 0.25))], tmp_path, wrapper=wrapper)
     wrapper.save(tmp_path / "smooth.pt")
-    fresh = Wrapper()
+    fresh = Wrapper(Volume(list(real_volume().get_detectors())))
     fresh.load(tmp_path / "smooth.pt")
     width = fresh.volume.layers[0].panels[0].smooth
     assert width.shape == (1,)
