@@ -1,10 +1,11 @@
-"""Prefect's own server for the length of one command, where no standing server is configured.
+"""Prefect's own server for the length of one process, where no standing server is configured.
 
 It is the application that Prefect would start by itself, but in a session of its own, so that
 Ctrl-C reaches the flow and not the server below it; it says nothing on the terminal; and it ends
-with the command, however that ends: it reads from a pipe that only the command holds open.
+with the process, however that ends: it reads from a pipe that only this process holds open.
 """
 
+import atexit
 import os
 import signal
 import socket
@@ -26,13 +27,10 @@ from tomopt_tasks.core import UserError
 START_LIMIT = 180.0
 """Seconds that the server may take to answer; migrations of a new database take most of it."""
 
-SETTLE = 1.0
-"""Seconds for the server to write down the last task runs before it ends."""
-
 
 @contextmanager
 def prefect_server(meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Flows inside find a server: the configured one, else one that ends with this context.
+    """Flows inside find a server: the configured one, else one that ends with this process.
 
     Args:
         meanwhile: called while the server starts.
@@ -53,14 +51,10 @@ def prefect_server(meanwhile: Callable[[], object] = lambda: None) -> Iterator[N
             env={**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"},
             start_new_session=True,
         )
-    try:
-        meanwhile()
-        url = _await(server, log)
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield
-            time.sleep(SETTLE)
-    finally:
-        _end(server)
+    atexit.register(_end, server)  # runs after Prefect's own, which still send logs and events
+    meanwhile()
+    with temporary_settings({PREFECT_API_URL: _await(server, log)}):
+        yield
 
 
 def _await(server: subprocess.Popen[bytes], log: Path) -> str:
@@ -92,7 +86,7 @@ def serve() -> None:
     """Serve on a free port, said on stdout, until stdin closes."""
     import uvicorn  # noqa: PLC0415 - only in the server's own process
 
-    threading.Thread(target=_end_with_the_command, daemon=True).start()
+    threading.Thread(target=_end_with_the_process, daemon=True).start()
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)  # noqa: T201
     app = "prefect.server.api.server:create_app"
@@ -100,7 +94,7 @@ def serve() -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _end_with_the_command() -> None:
+def _end_with_the_process() -> None:
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(10)

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from tomopt_tasks.campaigns.command import app as campaign_app
+from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
 from tomopt_tasks.project import default_store
 
@@ -22,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(campaign_app, name="campaign")
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).", show_default=False)]
 Changes = Annotated[
@@ -166,21 +169,6 @@ def _import_engine() -> None:
     """Torch, the stages and the drawing library take seconds to import."""
     import tomopt_tasks.reports.page  # noqa: PLC0415
     import tomopt_tasks.stages  # noqa: F401, PLC0415
-
-
-def pairs(changes: list[str] | None) -> list[tuple[str, str]]:
-    """``a.b=1`` as ("a.b", "1").
-
-    Raises:
-        UserError: no ``=`` in a change.
-    """
-    found = []
-    for change in changes or []:
-        place, equals, value = change.partition("=")
-        if not equals:
-            raise UserError(f"--set {change}: has no '='; write, for example, --set seed=2")
-        found.append((place.strip(), value))
-    return found
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from tomopt_tasks.config.study import Study
 from tomopt_tasks.reports.table import comparison_table
 from tomopt_tasks.reports.verdict import verdict
 from tomopt_tasks.runs import body
-from tomopt_tasks.runs.outputs import Outputs, write_report
+from tomopt_tasks.runs.outputs import Outputs, outputs_of, write_report
 from tomopt_tasks.runs.progress import progress_for
 from tomopt_tasks.runs.run import Source, begin, run_all
 from tomopt_tasks.store.store import Store
@@ -18,7 +18,7 @@ def run_plain(study: Study, store: Store, source: Source) -> list[str]:
     counted = len(body.executed)
     with begin(study, store, "plain", progress=progress_for(), source=source) as run:
         run_all(run)
-    return _finished(store, run.id, counted)
+    return _finished(write_report(store, run.id), counted)
 
 
 def run_flow(flow: Callable[..., str], store: Store, source: Source) -> list[str]:
@@ -30,13 +30,13 @@ def run_flow(flow: Callable[..., str], store: Store, source: Source) -> list[str
         source: the study file and the changes.
     """
     counted = len(body.executed)
-    return _finished(store, flow(source[0], dict(source[1]), store.url), counted)
+    run = flow(source[0], dict(source[1]), store.url)
+    return _finished(outputs_of(store, run), counted)
 
 
-def _finished(store: Store, run: str, counted: int) -> list[str]:
-    outputs = write_report(store, run)
+def _finished(outputs: Outputs, counted: int) -> list[str]:
     executed, total = len(body.executed) - counted, len(outputs.data.stages)
-    said = f"{executed} stages executed, {total - executed} cached (run {run})"
+    said = f"{executed} stages executed, {total - executed} cached"
     return [*result_lines(outputs), "", said]
 
 

@@ -29,6 +29,17 @@ def report_folder(store: Store, run: str) -> Path:
     return (Path(store.url) if local else project_root() / ".tomopt") / "reports" / run
 
 
+def outputs_of(store: Store, run: str) -> Outputs:
+    """The results of a finished run, and where its files lie; nothing is written.
+
+    Raises:
+        UserError: the run has not finished, or what it made is lost.
+    """
+    folder = report_folder(store, run)
+    files = (folder / name for name in ("report.html", "detector.yaml", "detector.csv"))
+    return Outputs(results_of(store, run), *files)
+
+
 def write_report(store: Store, run: str) -> Outputs:
     """Write the report and the final detector of a finished run.
 
@@ -41,22 +52,19 @@ def write_report(store: Store, run: str) -> Outputs:
     """
     from tomopt_tasks.reports.page import render_html  # noqa: PLC0415 - brings matplotlib along
 
-    data = results_of(store, run)
-    folder = report_folder(store, run)
+    outputs = outputs_of(store, run)
+    data = outputs.data
     name = final_design(data.evaluation)
     panels = data.evaluation["designs"][name]["geometry"]
     comment = f"Final detector of run {run}; numbers in m.\nMade by: {data.command}"
-    outputs = Outputs(
-        data, folder / "report.html", folder / "detector.yaml", folder / "detector.csv"
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(outputs.report, render_html(data))
-    _replace(outputs.detector_yaml, detector_yaml(panels, comment=comment))
-    _replace(outputs.detector_csv, detector_csv(panels))
+    outputs.report.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(outputs.report, render_html(data))
+    replace_file(outputs.detector_yaml, detector_yaml(panels, comment=comment))
+    replace_file(outputs.detector_csv, detector_csv(panels))
     return outputs
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     draft = path.with_name(f".{path.name}.draft")
     draft.write_text(text, encoding="utf-8")
