@@ -33,7 +33,7 @@ def compose(file: FilePath, overrides: Sequence[Override] = ()) -> Document:
     document = with_bases(file)
     bring_up_to_date(document, required=True)
     for place, text, *where in overrides:
-        _override(document, place, text, *where)
+        change_document(document, place, text, *where)
     for split in ("train", "valid", "test"):
         _expand_like(document, split, ())
     detectors = document.data.get("detectors")
@@ -94,7 +94,15 @@ def _replaces(base: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
     return other_kind or other_form
 
 
-def _override(document: Document, place: str, text: str, where: Mark | None = None) -> None:
+def change_document(document: Document, place: str, text: str, where: Mark | None = None) -> None:
+    """Put the value that a YAML text means at a place, as ``--set`` does.
+
+    Args:
+        document: changed in place.
+        place: e.g. ``fit.phases[1].epochs``.
+        text: YAML.
+        where: it was written; default: on the command line.
+    """
     mark = where or Mark(f"--set {place}={text}")
     path = parse_path(place)
     value = parse_value(text, str(mark))

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.calibration import fit_calibration
@@ -41,10 +42,11 @@ def evaluate(
     """
     _check_banks(valid, test, baselines)
     designs = {
-        name: _design(valid[name], predictions, settings) for name, predictions in test.items()
+        name: design_record(valid[name], predictions, settings)
+        for name, predictions in test.items()
     }
     reference = min(list(baselines) or list(designs)[:1], key=lambda name: designs[name]["mse"])
-    squares = {name: _squares(valid[name], test[name], settings) for name in test}
+    squares = {name: squared_errors(valid[name], test[name], settings) for name in test}
     groups = target_groups(next(iter(test.values())).truth)
     paired = {}
     for name in designs:
@@ -91,13 +93,19 @@ def _check_banks(
             )
 
 
-def _squares(valid: Predictions, test: Predictions, settings: EvaluationSettings) -> np.ndarray:
+def squared_errors(
+    valid: Predictions, test: Predictions, settings: EvaluationSettings
+) -> Float[np.ndarray, " volume"]:
+    """Squared errors of the calibrated predictions of a design for the test volumes."""
     calibration = fit_calibration(valid.best, valid.truth, settings.correction)
     squares: np.ndarray = (calibration(test.best) - test.truth) ** 2
     return squares
 
 
-def _design(valid: Predictions, test: Predictions, settings: EvaluationSettings) -> dict[str, Any]:
+def design_record(
+    valid: Predictions, test: Predictions, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """Figures of merit of one design, as JSON types."""
     calibration = fit_calibration(valid.best, valid.truth, settings.correction)
     raw = fit_calibration(valid.best, valid.truth, "none")
     merit = asdict(figures_of_merit(calibration(test.best), test.truth))

@@ -1,0 +1,58 @@
+"""What a campaign leaves for people: the page, the table as CSV, and the best detectors.
+
+These files are derived: ``tomopt campaign report FILE`` makes them again from the store.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tomopt_tasks.campaigns.plan import CampaignPlan
+from tomopt_tasks.reports.campaign_data import CampaignData, entry_label, is_fit
+from tomopt_tasks.reports.campaign_table import campaign_csv
+from tomopt_tasks.reports.export import detector_yaml
+from tomopt_tasks.runs.outputs import replace_file, report_folder
+from tomopt_tasks.store.store import Store
+
+
+@dataclass(frozen=True)
+class CampaignOutputs:
+    """The files of a campaign."""
+
+    report: Path
+    table: Path
+    detectors: tuple[Path, ...]
+
+
+def write_campaign_report(plan: CampaignPlan, store: Store, data: CampaignData) -> CampaignOutputs:
+    """Write the report of what is complete.
+
+    Args:
+        plan: the campaign.
+        store: its store; the files lie in its ``reports`` folder.
+        data: see ``results_of_campaign``.
+    """
+    from tomopt_tasks.reports.campaign_page import render_campaign  # noqa: PLC0415 - matplotlib
+
+    folder = report_folder(store, plan.run)
+    folder.mkdir(parents=True, exist_ok=True)
+    report, table = folder / "report.html", folder / "table.csv"
+    replace_file(report, render_campaign(data))
+    replace_file(table, campaign_csv(data.tables))
+    return CampaignOutputs(report, table, tuple(_detectors(folder, data)))
+
+
+def _detectors(folder: Path, data: CampaignData) -> list[Path]:
+    """The best fit of each table, as a detector file that a study can start from."""
+    written = []
+    for table in data.tables:
+        entry, label = table.best
+        geometry = table.repeat(entry, label)["geometry"]
+        if is_fit(entry) and geometry:
+            slug = re.sub(r"[^\w.-]+", "-", table.label) or "best"
+            words = ", ".join(part for part in (table.label, entry_label(entry), label) if part)
+            comment = f"{data.title}: {words}, the best on the validation bank; numbers in m."
+            path = folder / f"detector-{slug}.yaml"
+            replace_file(path, detector_yaml(geometry, comment=comment))
+            written.append(path)
+    return written

@@ -1,0 +1,86 @@
+"""The plan of a campaign: the plans of its members, with what they share found by equal keys."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tomopt_tasks.caching.keys import digest
+from tomopt_tasks.config.members import LoadedCampaign, Member
+from tomopt_tasks.planning.lookup import stopped
+from tomopt_tasks.planning.plan import Stage, plan_study
+from tomopt_tasks.runs.manifest import run_id
+from tomopt_tasks.store.refs import Ref
+from tomopt_tasks.store.store import Store
+
+
+@dataclass(frozen=True)
+class MemberPlan:
+    """A member with its stages."""
+
+    member: Member
+    stages: Sequence[Stage]
+    run: str
+    """Id of its run."""
+
+    @property
+    def name(self) -> str:
+        """Name of the member."""
+        return self.member.name
+
+
+@dataclass(frozen=True)
+class CampaignPlan:
+    """All members, planned; nothing has been looked up."""
+
+    campaign: LoadedCampaign
+    members: tuple[MemberPlan, ...]
+    run: str
+    """Id of the manifest of the campaign."""
+
+    @cached_property
+    def stages(self) -> Mapping[str, Stage]:
+        """Key -> stage: each stage once, in an order in which they can run."""
+        return {stage.key: stage for plan in self.members for stage in plan.stages}
+
+    @cached_property
+    def shared(self) -> Mapping[str, Stage]:
+        """Those that several members need."""
+        users = Counter(key for plan in self.members for key in {s.key for s in plan.stages})
+        return {key: stage for key, stage in self.stages.items() if users[key] > 1}
+
+    def needed(self, names: Sequence[str]) -> "CampaignPlan":
+        """The plan of some members; what they share with the others stays shared."""
+        members = tuple(plan for plan in self.members if plan.name in names)
+        part = CampaignPlan(self.campaign, members, self.run)
+        used = {stage.key for plan in part.members for stage in plan.stages}
+        shared = {key: stage for key, stage in self.shared.items() if key in used}
+        part.__dict__["shared"] = shared
+        return part
+
+
+def plan_campaign(campaign: LoadedCampaign) -> CampaignPlan:
+    """Plan every member of a valid campaign."""
+    plans = []
+    for member in campaign.members:
+        stages = plan_study(member.study)
+        plans.append(MemberPlan(member, stages, run_id(member.study, stages)))
+    work = digest([each.run for each in plans])[:8]
+    return CampaignPlan(campaign, tuple(plans), f"campaign.{campaign.settings.campaign}-{work}")
+
+
+def look_up_all(plan: CampaignPlan, store: Store | None) -> dict[str, Ref]:
+    """Key -> verified result of every stage that has one."""
+    refs: dict[str, Ref] = {}
+    if store is None:
+        return refs
+    for key, stage in plan.stages.items():
+        ref = stopped(stage, refs) or store.find(stage.kind, key)
+        if ref is not None:
+            refs[key] = ref
+    return refs
+
+
+def complete(plan: MemberPlan, refs: Mapping[str, Ref]) -> bool:
+    """Whether all results of a member are stored."""
+    return all(stage.key in refs for stage in plan.stages)

@@ -1,0 +1,86 @@
+"""Run a campaign: what is shared once, then members side by side."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tomopt_tasks.campaigns.manifest import recorded
+from tomopt_tasks.campaigns.plan import CampaignPlan, complete, look_up_all
+from tomopt_tasks.campaigns.slots import Job, Outcome, run_jobs
+from tomopt_tasks.campaigns.tables import make_tables
+from tomopt_tasks.campaigns.work import make_stage, run_member
+from tomopt_tasks.store.refs import Ref
+from tomopt_tasks.store.store import Store
+
+Heard = Callable[[Outcome, int, int], None]
+"""Hears how a job ended, the jobs ended so far, and all jobs."""
+
+
+@dataclass
+class CampaignRun:
+    """What a campaign found and made."""
+
+    plan: CampaignPlan
+    refs: dict[str, Ref]
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def executed(self) -> int:
+        """Stages whose body ran."""
+        return sum(int(each.result.get("executed", 0)) for each in self.outcomes.values())
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Job -> why it has no result."""
+        return {n: each.error for n, each in self.outcomes.items() if each.state != "done"}
+
+
+def jobs_of(plan: CampaignPlan, refs: Mapping[str, Ref], url: str) -> list[Job]:
+    """What is missing: each shared stage is a job, and so is each member that is not complete."""
+    kinds = {key: stage.kind for key, stage in plan.stages.items()}
+    names = {
+        key: f"{stage.label} ({key[:8]})" for key, stage in plan.shared.items() if key not in refs
+    }
+    jobs = []
+    for key, name in names.items():
+        stage = plan.shared[key]
+        parents = {parent: kinds[parent] for parent in stage.parents.values()}
+        after = frozenset(names[parent] for parent in parents if parent in names)
+        jobs.append(Job(name, make_stage, (url, stage, parents), after))
+    for each in plan.members:
+        if not complete(each, refs):
+            after = frozenset(names[stage.key] for stage in each.stages if stage.key in names)
+            jobs.append(Job(each.name, run_member, (url, each), after))
+    return jobs
+
+
+def run_campaign(
+    plan: CampaignPlan,
+    store: Store,
+    n_slots: int,
+    heard: Heard | None = None,
+    *,
+    shared_only: bool = False,
+) -> CampaignRun:
+    """Have all results of a campaign; a member that fails does not stop the others.
+
+    Args:
+        plan: the campaign, or some members of it.
+        store: where results lie.
+        n_slots: processes at a time.
+        heard: is told about every job that ends.
+        shared_only: make what members share and no member.
+    """
+    make_tables(plan)  # refuses what cannot be compared, before anything runs
+    run = CampaignRun(plan, look_up_all(plan, store))
+    jobs = jobs_of(plan, run.refs, store.url)
+    if shared_only:
+        members = {each.name for each in plan.members}
+        jobs = [job for job in jobs if job.name not in members]
+    if jobs:
+        with recorded(plan, store, run.outcomes):
+            for outcome in run_jobs(jobs, n_slots):
+                run.outcomes[outcome.name] = outcome
+                if heard is not None:
+                    heard(outcome, len(run.outcomes), len(jobs))
+        run.refs = look_up_all(plan, store)
+    return run

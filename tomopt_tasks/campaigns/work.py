@@ -1,0 +1,81 @@
+"""What a process of a campaign does: one shared stage, or one member."""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from tomopt_tasks.campaigns.plan import MemberPlan
+from tomopt_tasks.core import UserError
+from tomopt_tasks.planning.plan import Stage
+from tomopt_tasks.runs import body
+from tomopt_tasks.runs.run import begin, run_all
+from tomopt_tasks.store.opening import open_store
+from tomopt_tasks.store.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def make_stage(url: str, stage: Stage, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Make a stage that several members read.
+
+    Args:
+        url: of the store.
+        stage: whose parents are in the store.
+        kinds: key -> kind of each parent.
+    """
+
+    def work() -> dict[str, Any]:
+        store = _store(url)
+        refs = {key: store.find(kinds[key], key) for key in stage.parents.values()}
+        found = {key: ref for key, ref in refs.items() if ref is not None}
+        if len(found) < len(refs):
+            raise UserError(f"{stage.label}: what it is made from is lost; run again")
+        counted = len(body.executed)
+        ref = body.perform(body.work_of(stage, store, found))
+        return {"executed": len(body.executed) - counted, "sha256": ref["sha256"]}
+
+    return _timed(work)
+
+
+def run_member(url: str, plan: MemberPlan) -> dict[str, Any]:
+    """Run a member: the same run, with the same manifest, as ``tomopt run`` makes.
+
+    Args:
+        url: of the store.
+        plan: the member.
+    """
+    member = plan.member
+
+    def work() -> dict[str, Any]:
+        source = (member.file, dict(member.changes))
+        with begin(member.study, _store(url), "campaign", source=source) as run:
+            run_all(run)
+        return {"executed": len(run.executed), "cached": run.cached, "run": run.id}
+
+    return _timed(work)
+
+
+def _timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result with its time; what goes wrong in words."""
+    started = time.perf_counter()
+    try:
+        result = work()
+    except UserError as error:
+        result = {"error": " ".join(str(error).split())}
+    except Exception as error:  # noqa: BLE001 - one member is not worth the others
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{last.filename.rpartition('/')[2]}, line {last.lineno}"
+        text = " ".join(str(error).split()) or "no message"
+        result = {
+            "error": f"{type(error).__name__}: {text} ({place})",
+            "traceback": traceback.format_exc(),
+        }
+    return result | {"seconds": round(time.perf_counter() - started, 3)}
+
+
+@cache
+def _store(url: str) -> Store:
+    return open_store(url)

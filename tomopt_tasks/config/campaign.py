@@ -1,0 +1,252 @@
+"""A campaign: one study varied along axes, and how its members are compared."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from tomopt_tasks.config.document import nearest
+from tomopt_tasks.config.paths import Path
+from tomopt_tasks.config.problems import Problem
+from tomopt_tasks.config.version import VERSION
+from tomopt_tasks.core import Config
+from tomopt_tasks.quantities import Count, Seed
+
+BASE = "base"
+"""Word of a point that names another study instead of a setting."""
+
+Pattern = dict[str, Any]
+"""Axis -> the name of one of its points, or a list of names."""
+
+
+def _one_or_each(value: object) -> str:
+    return "<each>" if isinstance(value, (list, tuple)) else "<one>"
+
+
+class ValuesAxis(Config):
+    """One setting, or several that take the same value."""
+
+    setting: str | tuple[str, ...]
+    """Place in the study, e.g. ``constraints.area`` or ``fit.phases[1].epochs``; or several."""
+    values: tuple[Any, ...] = Field(min_length=1)
+    """One value a point."""
+    names: tuple[str, ...] | None = None
+    """What the points are called; null: as the values."""
+
+    @property
+    def points(self) -> dict[str, dict[str, Any]]:
+        """Name of each point -> its changes."""
+        settings = (self.setting,) if isinstance(self.setting, str) else self.setting
+        names = self.names or [_name(value, i) for i, value in enumerate(self.values)]
+        pairs = zip(names, self.values, strict=True)
+        return {name: dict.fromkeys(settings, value) for name, value in pairs}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        n_values = len(self.values)
+        if self.names is not None and len(self.names) != n_values:
+            raise Problem(("names",), f"got {len(self.names)} names for {n_values} values; match")
+        names = list(self.names or [_name(value, i) for i, value in enumerate(self.values)])
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                place = ("values", i) if self.names is None else ("names", i)
+                raise Problem(place, f"got {name} a second time, but points differ; remove one")
+        return self
+
+
+class PointsAxis(Config):
+    """Points with several changes each."""
+
+    points: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Name -> {place in the study: value}; ``base: FILE`` starts from another study."""
+
+
+class SeedsAxis(Config):
+    """Repetitions of a fit with other random numbers, on the same test and validation banks."""
+
+    seeds: Annotated[
+        Annotated[Count, Tag("<one>")] | Annotated[tuple[Seed, ...], Tag("<each>")],
+        Discriminator(_one_or_each),
+    ]
+    """How many, counted from 1; or a list."""
+    settings: tuple[str, ...] = ("fit.seed", "muons.train_seed")
+    """Seeds that the axis sets. By default the noise of the hits and the muons of the training:
+    with ``fit.seed`` alone the fits of all seeds would be nearly the same."""
+
+    @property
+    def points(self) -> dict[str, dict[str, Any]]:
+        """Name of each point -> its changes."""
+        seeds = range(1, self.seeds + 1) if isinstance(self.seeds, int) else self.seeds
+        return {str(seed): dict.fromkeys(self.settings, seed) for seed in seeds}
+
+
+class StartsAxis(Config):
+    """Random detectors to start from: one random centre a group, random heights and shares."""
+
+    starts: Count
+    """How many."""
+    seed: Seed = 1
+    """Names the random numbers."""
+
+    @property
+    def points(self) -> dict[str, dict[str, Any]]:
+        """Name of each point -> no changes yet: the detectors depend on the rest of the study."""
+        return {str(number): {} for number in range(1, self.starts + 1)}
+
+
+def _form(value: object) -> str:
+    """Tag of an axis, as it is written or as settings."""
+    keys: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+    if isinstance(value, Config):
+        keys = type(value).model_fields
+    return next((f"<{key}>" for key in ("points", "seeds", "starts") if key in keys), "<values>")
+
+
+Axis = Annotated[
+    Annotated[ValuesAxis, Tag("<values>")]
+    | Annotated[PointsAxis, Tag("<points>")]
+    | Annotated[SeedsAxis, Tag("<seeds>")]
+    | Annotated[StartsAxis, Tag("<starts>")],
+    Discriminator(_form),
+]
+"""What varies; a plain list varies the setting that the axis is named by."""
+
+
+class Judge(Config):
+    """Which members are compared, and over which the results are pooled."""
+
+    pool: tuple[str, ...] | None = None
+    """Axes whose points repeat the same thing: results are averaged over them, and intervals hold
+    for other seeds too; null: all axes of seeds and of random starts."""
+    apart: tuple[str, ...] = ()
+    """Axes whose points are never compared with each other: each has a table of its own. Needed
+    where the points see other muons, other test objects or another acceptance."""
+
+
+class Campaign(Config):
+    """A study, what varies in it, and how the members are judged."""
+
+    version: Literal[1] = VERSION
+    """Version of the file format."""
+    campaign: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=60)]
+    """Name of the campaign; letters, digits, ``_``, ``-`` and ``.``"""
+    title: str = ""
+    """Title of the report; empty: the name."""
+    base: str
+    """Study that all members start from, relative to this file."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Changes of all members: place in the study -> value."""
+    axes: dict[str, Axis] = Field(min_length=1)
+    """What varies; members are all combinations of the points of all axes."""
+    zip: tuple[tuple[str, ...], ...] = ()
+    """Axes that go together, point by point, instead of in all combinations."""
+    only: tuple[Pattern, ...] = ()
+    """Members to keep, each as {axis: point or list of points}; empty: all."""
+    exclude: tuple[Pattern, ...] = ()
+    """Members to leave out, written alike."""
+    judge: Judge = Judge()
+    """How members are compared."""
+
+    @field_validator("axes", mode="before")
+    @classmethod
+    def _spell_out(cls, axes: Any) -> Any:  # noqa: ANN401
+        if not isinstance(axes, Mapping):
+            return axes
+        return {
+            name: {"setting": name, "values": axis} if isinstance(axis, list) else axis
+            for name, axis in axes.items()
+        }
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._check_settings()
+        zipped: list[str] = []
+        for i, names in enumerate(self.zip):
+            self._check_axes(names, ("zip", i))
+            lengths = {name: len(self.axes[name].points) for name in names}
+            if len(set(lengths.values())) > 1:
+                shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
+                raise Problem(
+                    ("zip", i), f"axes that go together need equally many points: {shown}"
+                )
+            zipped += names
+        for name in zipped:
+            if zipped.count(name) > 1:
+                raise Problem(("zip",), f"axis {name} is named twice; name it once")
+        for where in ("only", "exclude"):
+            for i, pattern in enumerate(getattr(self, where)):
+                self._check_pattern(pattern, (where, i))
+        self._check_judge()
+        return self
+
+    @property
+    def pooled(self) -> tuple[str, ...]:
+        """Axes that results are averaged over."""
+        if self.judge.pool is not None:
+            return self.judge.pool
+        repeats = (name for name, axis in self.axes.items() if isinstance(axis, _REPEATS))
+        return tuple(name for name in repeats if name not in self.judge.apart)
+
+    def _check_settings(self) -> None:
+        """No two axes change the same setting."""
+        owner: dict[str, str] = {}
+        for name, axis in self.axes.items():
+            for place in {place for point in axis.points.values() for place in point}:
+                if owner.setdefault(place, name) != name:
+                    raise Problem(
+                        ("axes", name),
+                        f"changes {place}, which axis {owner[place]} changes too; put both into "
+                        "one axis of points",
+                    )
+
+    def _check_judge(self) -> None:
+        self._check_axes(self.judge.apart, ("judge", "apart"))
+        self._check_axes(self.judge.pool or (), ("judge", "pool"))
+        for i, name in enumerate(self.judge.apart):
+            if name in (self.judge.pool or ()):
+                raise Problem(
+                    ("judge", "apart", i), f"axis {name} is pooled too; name it in one of the two"
+                )
+
+    def _check_axes(self, names: Sequence[str], path: Path) -> None:
+        for i, name in enumerate(names):
+            if name not in self.axes:
+                raise Problem((*path, i), f"there is no axis {name}; {_cure(name, self.axes)}")
+
+    def _check_pattern(self, pattern: Pattern, path: Path) -> None:
+        for name, wanted in pattern.items():
+            if name not in self.axes:
+                raise Problem((*path, name), f"there is no such axis; {_cure(name, self.axes)}")
+            points = self.axes[name].points
+            for point in point_names(wanted):
+                if point not in points:
+                    cure = _cure(point, points)
+                    raise Problem((*path, name), f"axis {name} has no point {point}; {cure}")
+
+
+_REPEATS = (SeedsAxis, StartsAxis)
+
+
+def point_names(wanted: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """The names in an entry of a pattern: one, or a list."""
+    several = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+    return tuple(_name(each, 0) for each in several)
+
+
+def _cure(name: str, known: Mapping[str, Any]) -> str:
+    close = nearest(name, list(known))
+    return f'did you mean "{close}"?' if close else f"there are {', '.join(list(known)[:12])}"
+
+
+def _name(value: Any, index: int) -> str:  # noqa: ANN401
+    """What a value is called: itself, its kind or its file, else its number."""
+    if isinstance(value, Mapping):
+        if "file" in value:
+            return PurePath(str(value["file"])).stem
+        return str(value.get("kind", index + 1))
+    if isinstance(value, (list, tuple)):
+        return str(index + 1)
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "none"}[value]
+    return str(value)
