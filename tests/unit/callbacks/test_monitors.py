@@ -182,3 +182,34 @@ def test_film_covers_the_whole_fit_after_a_resume(tmp_path):
     assert [moment["training"] for moment in second.moments] == [0, 2, 4]
     spans = [moment["panels"][0]["span"] for moment in second.moments]
     assert spans == [[1.0, 1.0], [0.9, 0.9], [0.9, 0.9]]
+
+
+class Notebook:
+    """A module IPython as a notebook has it; notes what is shown."""
+
+    def __init__(self):
+        self.shown = []
+        shell = type("ZMQInteractiveShell", (), {})()
+        self.get_ipython = lambda: shell
+
+    def display(self, figure, *, display_id):
+        assert display_id
+        self.shown.append(("new", figure))
+        return self
+
+    def update(self, figure):
+        self.shown.append(("update", figure))
+
+
+def test_in_a_notebook_one_figure_is_shown_and_then_replaced(tmp_path, monkeypatch):
+    notebook = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook)
+    lines = []
+    logger = MetricLogger(gif_filename=None, report=lines.append)
+    assert logger.show_plots is True
+    fit([logger], tmp_path, n_epochs=3, valid=(1.0,))
+    assert [how for how, _ in notebook.shown] == ["new", "update", "update"]
+    assert [len(figure.axes[0].lines[1].get_xdata()) for _, figure in notebook.shown] == [1, 2, 3]
+    assert lines == []
+    assert list(tmp_path.iterdir()) == []

@@ -71,14 +71,15 @@ def everything():
 def test_all_callbacks_work_together_on_a_real_detector(tmp_path, banked):
     wrapper, cbs = panel_wrapper(), everything()
     volumes = passives() if banked else scene_yielder(6)
-    wrapper.fit(3, 6, 60, 30, volumes, volumes, list(cbs.values()), tmp_path)
+    valid, batch = (volumes, 60) if banked else (None, 20)
+    wrapper.fit(3, 6, batch, batch, volumes, valid, list(cbs.values()), tmp_path)
     assert cbs["gradients"].n_nonfinite == 0
     assert cbs["nans"].n_zeroed == 0
     assert cbs["guard"].reason is None
     # one search, then init to mid to final in two epochs of one step
     assert wrapper.get_opt_lr("xy_span_opt") == 1e-4
     losses, _ = cbs["log"].get_loss_history()
-    assert [len(losses["Training"]), len(losses["Validation"])] == [3, 3]
+    assert [len(losses["Training"]), len(losses["Validation"])] == [3, 3 * banked]
     assert all(math.isfinite(value) for value in (*losses["Training"], *losses["Validation"]))
     assert cbs["hits"].get_record().shape[1:] == (8, 3)
     assert cbs["scatters"].get_record().shape[1] == 3
