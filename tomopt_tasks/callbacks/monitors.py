@@ -93,7 +93,8 @@ class MetricLogger(LossWatcher):
 
     @property
     def _n_epochs(self) -> int:
-        return max(map(len, (self.loss_vals["Validation"], *self.sub_losses.values())))
+        rows = (*self.sub_losses.values(), *self.metric_vals.values())
+        return max(map(len, (self.loss_vals["Validation"], *rows)))
 
     def on_backwards_end(self) -> None:
         """Note the loss of the update; infinite if there was none."""
