@@ -37,22 +37,6 @@ def normal_shares(
     return _shares(0.5 * torch.erfc(math.sqrt(0.5) * scaled.abs()), scaled < 0)
 
 
-def box_shares(
-    start: Float[Tensor, "*mu"], end: Float[Tensor, "*mu"], edges: Float[Tensor, " edge"]
-) -> Float[Tensor, "*mu cell"]:
-    """Share of each cell in a straight stretch.
-
-    Args:
-        start: one end [m].
-        end: the other end [m].
-        edges: borders between cells, ascending [m].
-    """
-    low, high = torch.minimum(start, end), torch.maximum(start, end)
-    covered = (edges - low[..., None]) / (high - low + SIGMA_FLOOR)[..., None]
-    zero, one = torch.zeros_like(low)[..., None], torch.ones_like(low)[..., None]
-    return torch.cat([zero, covered.clamp(0.0, 1.0), one], -1).diff(dim=-1)
-
-
 def uniform_shares(
     middle: Float[Tensor, "*mu"],
     scale: Float[Tensor, "*mu"],

@@ -5,12 +5,14 @@ sum over muons is the product of the matrices (c z) and (x y). Products are form
 muons and formed again in the backward pass, so that the memory of the graph is that of the factors.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from tomopt_tasks.inference.axes import SIGMA_FLOOR
 
 BLOCK = 4096
 """Muons of a volume that are summed at a time; partial sums are added in this order."""
@@ -37,25 +39,29 @@ def voxel_sums(
     return result
 
 
+class Stretches(NamedTuple):
+    """Where straight lines begin and end along one axis, layer by layer, and the cells there."""
+
+    start: Float[Tensor, "vol z mu"]
+    """[m]."""
+    end: Float[Tensor, "vol z mu"]
+    """[m]; may be smaller than ``start``."""
+    edges: Float[Tensor, " edge"]
+    """Borders between cells, ascending [m]; the outermost cells have no outer border."""
+
+
 def layer_sums(
-    layer: Float[Tensor, "vol mu z"],
-    x: Float[Tensor, "vol mu z x"],
-    y: Float[Tensor, "vol mu z y"],
+    layer: Float[Tensor, "vol z mu"], x: Stretches, y: Stretches
 ) -> Float[Tensor, "vol z x y"]:
-    """Sum over muons of a quantity per layer times shares along x and y that depend on the layer.
+    """Sum over muons of a quantity per layer, shared among the cells by overlap along x and y.
 
     Args:
         layer: what is summed.
-        x: shares along x in each layer.
-        y: shares along y in each layer.
+        x: stretches along x.
+        y: stretches along y.
     """
-    left = (layer[..., None] * x).permute(0, 2, 3, 1)
-    right = y.transpose(1, 2)
-    parts = [
-        left[..., start : start + BLOCK] @ right[:, :, start : start + BLOCK]
-        for start in range(0, left.shape[-1], BLOCK)
-    ]
-    return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+    result: Tensor = _LayerSums.apply(layer, *x, *y)  # type: ignore[no-untyped-call]
+    return result
 
 
 class _VoxelSums(torch.autograd.Function):
@@ -117,3 +123,78 @@ def _rows(channels: Tensor, z: Tensor) -> Float[Tensor, "vol mu row"]:
 
 def _columns(x: Tensor, y: Tensor) -> Float[Tensor, "vol mu column"]:
     return (x[..., :, None] * y[..., None, :]).flatten(2)
+
+
+class _LayerSums(torch.autograd.Function):
+    """Forward and backward of :func:`layer_sums`; shares are formed anew in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(*inputs)
+        layer, x_start, x_end, x_edges, y_start, y_end, y_edges = inputs
+        total = layer.new_zeros((*layer.shape[:2], len(x_edges) + 1, len(y_edges) + 1))
+        for part in _blocks(layer.shape[2]):
+            x = box_shares(x_start[..., part], x_end[..., part], x_edges)
+            y = box_shares(y_start[..., part], y_end[..., part], y_edges)
+            total += x.mul_(layer[..., part, None]).transpose(2, 3) @ y
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        layer, x_start, x_end, x_edges, y_start, y_end, y_edges = ctx.saved_tensors
+        result = [torch.empty_like(layer) for _ in range(5)]
+        for part in _blocks(layer.shape[2]):
+            ends_x = (x_start[..., part], x_end[..., part], x_edges)
+            ends_y = (y_start[..., part], y_end[..., part], y_edges)
+            weight = layer[..., part, None]
+            x, y = box_shares(*ends_x), box_shares(*ends_y)
+            by_x = y @ grads[0].transpose(2, 3)
+            by_y = (x * weight) @ grads[0]
+            result[0][..., part] = (by_x * x).sum(-1)
+            result[1][..., part], result[2][..., part] = _box_slopes(*ends_x, by_x.mul_(weight))
+            result[3][..., part], result[4][..., part] = _box_slopes(*ends_y, by_y)
+        return result[0], result[1], result[2], None, result[3], result[4], None
+
+
+def box_shares(
+    start: Float[Tensor, "*mu"], end: Float[Tensor, "*mu"], edges: Float[Tensor, " edge"]
+) -> Float[Tensor, "*mu cell"]:
+    """Share of each cell in a straight stretch; the outermost cells have no outer border.
+
+    Args:
+        start: one end [m].
+        end: the other end [m].
+        edges: borders between cells, ascending [m].
+    """
+    covered = _covered(start, end, edges)
+    shares = covered.new_empty((*start.shape, len(edges) + 1))
+    shares[..., -1] = 1.0
+    shares[..., :-1] = covered
+    shares[..., 1:] -= covered
+    return shares
+
+
+def _covered(start: Tensor, end: Tensor, edges: Tensor) -> Float[Tensor, "*mu edge"]:
+    """Fraction of a stretch that lies below each edge."""
+    width = (end - start).abs_().add_(SIGMA_FLOOR)[..., None]
+    return (edges - torch.minimum(start, end)[..., None]).div_(width).clamp_(0.0, 1.0)
+
+
+def _box_slopes(
+    start: Tensor, end: Tensor, edges: Tensor, by_share: Float[Tensor, "*mu cell"]
+) -> tuple[Tensor, Tensor]:
+    """Derivatives with respect to the two ends of a stretch, given those to its shares."""
+    covered = _covered(start, end, edges)
+    by_covered = by_share[..., :-1] - by_share[..., 1:]
+    by_covered *= (covered > 0) & (covered < 1)
+    width = (end - start).abs_().add_(SIGMA_FLOOR)
+    whole = by_covered.sum(-1)
+    by_high = (by_covered * covered).sum(-1).neg_().div_(width)
+    by_low = -whole.div_(width).add_(by_high)
+    forward = start <= end
+    return torch.where(forward, by_low, by_high), torch.where(forward, by_high, by_low)
+
+
+def _blocks(n_muons: int) -> list[slice]:
+    return [slice(first, first + BLOCK) for first in range(0, n_muons, BLOCK)]

@@ -6,8 +6,8 @@ that it would have got from matter of density one:
 
     1 / X0_j = (sum_i w_i P_ij power_i) / (F_j sum_i w_i R_ij)
 
-* w_i is the probability that the muon is accepted: weights that depend on the measured angle itself
-  pull the mean down (D-06).
+* w_i is the probability that the muon is accepted over the expected variance of its power: weights
+  that depend on the measured angle itself pull the mean down (D-06).
 * power_i has the mean square of the angle that the resolution makes subtracted (D-22).
 * P_ij are the shares of :func:`.axes.normal_shares` with the uncertainty of the point (D-61).
 * R_ij is the path of the muon, shared as P_ij would be on average in uniform matter
@@ -31,7 +31,6 @@ from torch import Tensor
 from tomopt_tasks.core import Config
 from tomopt_tasks.inference.axes import (
     SIGMA_FLOOR,
-    box_shares,
     inner_edges,
     normal_shares,
     uniform_shares,
@@ -45,8 +44,11 @@ from tomopt_tasks.inference.power import (
     squared_angle,
     thickness,
 )
-from tomopt_tasks.inference.sums import layer_sums, voxel_sums
+from tomopt_tasks.inference.sums import Stretches, layer_sums, voxel_sums
 from tomopt_tasks.inference.tracks import Tracks
+
+LEAST_MEAN = 1e-3
+"""Least mean density of a volume [1/m]."""
 
 LEAST_DENSITY = 1e-4
 """Radiation lengths per metre below which a density is not reported (air has 3e-3)."""
@@ -103,6 +105,15 @@ class MeasuredMuons:
             n_volumes=self.n_volumes,
         )
 
+    def mean(self, values: Float[Tensor, " mu"], by: Float[Tensor, " mu"]) -> Float[Tensor, " vol"]:
+        """Mean of each volume, weighted with ``by``; zero without weight."""
+        total = self.per_volume(by).sum(1)
+        return self.per_volume(values * by).sum(1) / total.clamp_min(1e-30)
+
+    def per_muon(self, values: Float[Tensor, " vol"]) -> Float[Tensor, " mu"]:
+        """The value of its volume for each muon."""
+        return values.repeat_interleave(len(self.weight) // self.n_volumes)
+
     def per_volume(self, values: Float[Tensor, "mu ..."]) -> Float[Tensor, "vol muons ..."]:
         """Values with an axis of volumes in front."""
         rows: Tensor = values.unflatten(0, (self.n_volumes, -1))
@@ -131,9 +142,10 @@ class UnbiasedX0(Config):
 
     kind: Literal["unbiased"] = "unbiased"
     """Name of this method."""
-    weights: Literal["plain", "expected"] = "plain"
-    """``plain``: acceptance only. ``expected``: also the variance of the power of each muon, at the
-    mean density of its volume, so that badly measured muons count less; equal for perfect hits."""
+    weights: Literal["expected", "plain"] = "expected"
+    """``plain``: acceptance only. ``expected``: also the variance that the power of the muon is
+    expected to have at the mean density of its volume, so that badly measured muons count less and
+    the imaginary ones bound what they can do; both are equal for perfect hits."""
     share: Literal["path", "voxel"] = "path"
     """Where a muon scattered: along its path through uniform matter, or all in one voxel."""
     prior_muons: float = Field(default=1.0, gt=0)
@@ -147,7 +159,8 @@ class UnbiasedX0(Config):
         """Radiation lengths [m]; finite and positive everywhere."""
         terms = _terms(muons, grid, self)
         power, seen, matter = _sums(muons, terms, grid, self)
-        density = add_prior(power, terms.prior_power) / (matter + self.prior_muons * grid.size)
+        prior = self.prior_muons * grid.size
+        density = add_prior(power, prior * terms.density) / (matter + prior)
         if self.log_term:
             density = density / log_factor(power, seen, terms.mean_power, self.prior_muons)
         return 1.0 / density.clamp_min(LEAST_DENSITY)
@@ -163,8 +176,9 @@ class _Terms:
     ends: tuple[Float[Tensor, " mu"], Float[Tensor, " mu"]]
     spread: Float[Tensor, " mu"]
     """Standard deviation of the true depth of the point of closest approach at r = 1 [m]."""
+    density: Float[Tensor, "vol 1 1 1"]
+    """Mean power per path [1/m]."""
     mean_power: Float[Tensor, "vol 1 1 1"]
-    prior_power: Float[Tensor, "vol 1 1 1"]
 
 
 def _terms(muons: MeasuredMuons, grid: VoxelGrid, method: UnbiasedX0) -> _Terms:
@@ -173,53 +187,51 @@ def _terms(muons: MeasuredMuons, grid: VoxelGrid, method: UnbiasedX0) -> _Terms:
     path = (last - first) * torch.sqrt(1.0 + (muons.before.slope**2).sum(1))
     crosses = path > 0
     path = torch.where(crosses, path, torch.ones_like(path))
+    accepted = torch.where(crosses, muons.weight, torch.zeros_like(path))
     scale = power_scale(muons.momentum)
     angle2 = squared_angle(muons.before, muons.after)
     noise2 = angle_noise(muons.before, muons.after)
-    power = 0.5 * scale * (angle2 - noise2 if method.subtract_resolution else angle2)
-    weight = torch.where(crosses, muons.weight, torch.zeros_like(path))
-    if method.weights == "expected":
-        weight = _expected_weight(muons, (weight, power, path), 0.5 * scale * noise2)
-    density = mean_density(muons, weight, power, path)
-    width2 = density.repeat_interleave(len(path) // muons.n_volumes) * path / scale
+    noise = 0.5 * scale * noise2 if method.subtract_resolution else torch.zeros_like(path)
+    power = 0.5 * scale * angle2 - noise
+    weight, density = _weigh(muons, (accepted, power, path), noise, method.weights)
+    width2 = muons.per_muon(density) * path / scale
     blur2 = muons.poca.sigma[:, 2] ** 2 * angle2 / width2
-    total = muons.per_volume(weight * power).sum(1)
-    count = muons.per_volume(weight).sum(1)
-    mean_power = (total / count.clamp_min(1e-30)).clamp_min(1e-6)
+    mean_power = muons.mean(power, weight).clamp_min(1e-6)
     return _Terms(
         weight=weight,
         power=power,
         path=path,
         ends=(first, last),
         spread=torch.sqrt((SPREAD * (last - first)) ** 2 + 2.0 * blur2 + SIGMA_FLOOR**2),
+        density=density[:, None, None, None],
         mean_power=mean_power[:, None, None, None],
-        prior_power=(method.prior_muons * grid.size * density)[:, None, None, None],
     )
 
 
-def mean_density(
+def _weigh(
     muons: MeasuredMuons,
-    weight: Float[Tensor, " mu"],
-    power: Float[Tensor, " mu"],
-    path: Float[Tensor, " mu"],
-) -> Float[Tensor, " vol"]:
-    """Mean power per path of each volume [1/m], at least that of thin air."""
-    total = muons.per_volume(weight * path).sum(1)
-    return (muons.per_volume(weight * power).sum(1) / total.clamp_min(1e-30)).clamp_min(1e-3)
+    terms: tuple[Tensor, Tensor, Tensor],
+    noise: Float[Tensor, " mu"],
+    policy: Literal["expected", "plain"],
+) -> tuple[Float[Tensor, " mu"], Float[Tensor, " vol"]]:
+    """Weights and mean densities [1/m].
 
-
-def _expected_weight(
-    muons: MeasuredMuons, terms: tuple[Tensor, Tensor, Tensor], noise: Float[Tensor, " mu"]
-) -> Float[Tensor, " mu"]:
-    """Acceptance over the relative variance of the power that is expected at the mean density."""
+    The deflection is Gaussian in two planes, so that the variance of a power is the square of its
+    mean, noise included; for the weights in units of that of perfect hits.
+    """
     accepted, power, path = terms
     weight = accepted
-    for _ in range(2):
-        density = mean_density(muons, weight, power, path).repeat_interleave(
-            len(path) // muons.n_volumes
-        )
-        weight = accepted / (1.0 + noise / (density * path)) ** 2
-    return weight
+    density = _density(muons, weight, power, path)
+    for _ in range(2 if policy == "expected" else 0):
+        weight = accepted / (1.0 + noise / (muons.per_muon(density) * path)) ** 2
+        density = _density(muons, weight, power, path)
+    return weight, density
+
+
+def _density(
+    muons: MeasuredMuons, weight: Tensor, power: Tensor, path: Tensor
+) -> Float[Tensor, " vol"]:
+    return muons.mean(power / path, weight * path).clamp_min(LEAST_MEAN)
 
 
 def _sums(
@@ -256,35 +268,26 @@ def _matter(muons: MeasuredMuons, terms: _Terms, grid: VoxelGrid) -> Float[Tenso
     """Weighted path per voxel, shared in depth like the power of uniform matter."""
     n_z, n_x, n_y = grid.shape
     first, last = terms.ends
-    entry, slope = muons.before.offset, muons.before.slope
+    entry = muons.before.offset
     borders = inner_edges(0.0, grid.size, entry, n_z)
     in_layer = uniform_shares(0.5 * (first + last), 0.5 * terms.spread, borders).flip(-1)
-    sides = [
-        muons.per_volume(_stretches(entry[:, axis], slope[:, axis], terms.ends, grid, n_cells))
-        for axis, n_cells in ((0, n_x), (1, n_y))
-    ]
     layer = (terms.weight * terms.path)[:, None] * in_layer
-    return layer_sums(muons.per_volume(layer), sides[0], sides[1])
+    # depths of upper and lower face of each layer, lowest layer first, within the box
+    faces = torch.arange(n_z, -1, -1, dtype=entry.dtype, device=entry.device) * grid.size
+    depth = torch.minimum(torch.maximum(faces, first[:, None]), last[:, None])
+    x, y = (
+        Stretches(
+            _by_layer(muons, entry[:, k, None] + depth[:, 1:] * muons.before.slope[:, k, None]),
+            _by_layer(muons, entry[:, k, None] + depth[:, :-1] * muons.before.slope[:, k, None]),
+            inner_edges(0.0, grid.size, entry, n_cells),
+        )
+        for k, n_cells in ((0, n_x), (1, n_y))
+    )
+    return layer_sums(_by_layer(muons, layer), x, y)
 
 
-def _stretches(
-    entry: Float[Tensor, " mu"],
-    slope: Float[Tensor, " mu"],
-    ends: tuple[Float[Tensor, " mu"], Float[Tensor, " mu"]],
-    grid: VoxelGrid,
-    n_cells: int,
-) -> Float[Tensor, "mu z cell"]:
-    """Shares of the cells along x or y in the stretch of each line within each layer.
-
-    Layers that a line does not reach take the cell of its nearest end.
-    """
-    layer = torch.arange(grid.shape[0], 0, -1, dtype=entry.dtype, device=entry.device) * grid.size
-    first, last = ends[0][:, None], ends[1][:, None]
-    upper = torch.minimum(torch.maximum(layer - grid.size, first), last)
-    lower = torch.minimum(torch.maximum(layer, first), last)
-    edges = inner_edges(0.0, grid.size, entry, n_cells)
-    start, end = (entry[:, None] + depth * slope[:, None] for depth in (upper, lower))
-    return box_shares(start, end, edges)
+def _by_layer(muons: MeasuredMuons, rows: Float[Tensor, "mu z"]) -> Float[Tensor, "vol z muons"]:
+    return muons.per_volume(rows).transpose(1, 2).contiguous()
 
 
 def log_factor(
