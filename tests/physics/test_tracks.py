@@ -1,0 +1,452 @@
+"""Tracks, scatter variables and points of closest approach against independent solutions."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torch.testing import assert_close
+
+from tests.stats import assert_distribution, assert_std
+from tests.unit.inference.fakes import (
+    ABOVE,
+    BELOW,
+    F64,
+    FakeMuons,
+    FakeVolume,
+    irradiate,
+    kinked_muons,
+    panel_stack,
+    side,
+)
+from tomopt_tasks.detectors.hits import Hits, Lines
+from tomopt_tasks.inference.generator_level import GenScatterBatch
+from tomopt_tasks.inference.poca import find_poca
+from tomopt_tasks.inference.scatters import ScatterBatch
+from tomopt_tasks.inference.tracks import Tracks, fit_tracks
+from tomopt_tasks.inference.variables import VARIABLES
+from tomopt_tasks.rng import stream
+from tomopt_tasks.utils import jacobian
+
+
+def draw(*shape, name="draw"):
+    return torch.randn(shape, generator=stream(7, name, *shape), dtype=F64)
+
+
+def uniform(*shape, low=0.0, high=1.0, name="uniform"):
+    draws = torch.rand(shape, generator=stream(7, name, *shape), dtype=F64)
+    return low + (high - low) * draws
+
+
+def random_hits(n_panels, n_muons=50, height=1.5, offset=5.0):
+    """Lines and hits with random weights; panels spread over 0.3 m."""
+    lines = Lines(offset * draw(n_muons, 2), 0.3 * draw(n_muons, 2, name="slope"), z=height)
+    sigma = 1e-4 * uniform(n_muons, n_panels, 2, low=0.5, high=4.0)
+    hits = Hits(
+        depth=torch.linspace(0.0, 0.3, n_panels, dtype=F64) + 0.01 * uniform(n_panels),
+        residual=sigma * draw(n_muons, n_panels, 2, name="noise"),
+        sigma=sigma,
+        efficiency=uniform(n_muons, n_panels, low=0.1, name="eff"),
+        present=torch.ones(n_muons, n_panels, dtype=torch.bool),
+    )
+    return lines, hits
+
+
+def least_squares(lines, hits, mu, axis):
+    """Offset and slope of one muon on one axis by an independent solver on absolute positions."""
+    here = hits.present[mu].numpy()
+    depth = hits.depth.numpy()[here]
+    weight = (hits.efficiency[mu] / hits.sigma[mu, :, axis]).numpy()[here]
+    position = lines.offset[mu, axis] + hits.depth * lines.slope[mu, axis]
+    measured = (position + hits.residual[mu, :, axis]).numpy()[here]
+    design = np.stack([np.ones_like(depth), depth], 1)
+    solution, *_ = np.linalg.lstsq(weight[:, None] * design, weight * measured, rcond=None)
+    return solution
+
+
+@pytest.mark.parametrize("n_panels", [2, 3, 4, 5, 6])
+def test_the_fit_equals_an_independent_least_squares_solver(n_panels):
+    lines, hits = random_hits(n_panels)
+    if n_panels > 3:
+        hits.present[::3, 1] = False  # missing hits do not count
+    tracks = fit_tracks(lines, hits)
+    for mu in range(0, 50, 7):
+        for axis in (0, 1):
+            offset, slope = least_squares(lines, hits, mu, axis)
+            assert float(tracks.offset[mu, axis]) == pytest.approx(offset, abs=1e-11)
+            assert float(tracks.slope[mu, axis]) == pytest.approx(slope, abs=1e-11)
+
+
+def test_d05_single_precision_keeps_slopes_to_a_microradian():
+    # the start of the ladle benchmark: panels 1 cm apart at z = 1.47, muons 5.5 m away;
+    # sums that are not centred give -0.00725 instead of -0.01 here
+    lines = Lines(5.5 + 0.01 * draw(200, 2), -0.01 + 1e-3 * draw(200, 2, name="s"), z=1.48)
+    sigma = torch.full((200, 4, 2), 1e-6, dtype=F64)
+    hits = Hits(
+        depth=torch.tensor([0.0, 0.01, 0.02, 0.03], dtype=F64),
+        residual=sigma * draw(200, 4, 2),
+        sigma=sigma,
+        efficiency=torch.full((200, 4), 0.9, dtype=F64),
+        present=torch.ones(200, 4, dtype=torch.bool),
+    )
+    exact, rounded = fit_tracks(lines, hits), fit_tracks(_single(lines), _single(hits))
+    assert rounded.slope.dtype == torch.float32
+    assert (rounded.slope.double() - exact.slope).abs().max() < 1e-7
+    assert_close(rounded.var_slope.double(), exact.var_slope, rtol=1e-5, atol=0)
+
+
+def _single(record):
+    values = {name: getattr(record, name) for name in record.__slots__}
+    floats = {
+        k: v.float() if torch.is_tensor(v) and v.is_floating_point() else v
+        for k, v in values.items()
+    }
+    return type(record)(**floats)
+
+
+@pytest.mark.parametrize("n_panels", [2, 4])
+def test_track_covariances_are_those_of_repeated_measurements(n_panels):
+    lines, hits = random_hits(n_panels, n_muons=1)
+    n = 20_000
+    many = Lines(lines.offset.expand(n, 2), lines.slope.expand(n, 2), lines.z)
+    sigma = hits.sigma.expand(n, -1, -1)
+    repeated = Hits(
+        hits.depth,
+        sigma * draw(n, n_panels, 2, name="repeat"),
+        sigma,
+        hits.efficiency.expand(n, -1),
+        hits.present.expand(n, -1),
+    )
+    tracks = fit_tracks(many, repeated)
+    assert_std(tracks.offset[:, 0], float(tracks.var_offset[0, 0].sqrt()))
+    assert_std(tracks.slope[:, 1], float(tracks.var_slope[0, 1].sqrt()))
+    below = tracks.at(lines.z - 1.2)
+    assert_std(below.offset[:, 0], float(below.var_offset[0, 0].sqrt()))
+    both = (tracks.offset + 0.5 * tracks.slope)[:, 0]
+    variance = tracks.var_offset + tracks.cov + 0.25 * tracks.var_slope
+    assert_std(both, float(variance[0, 0].sqrt()))
+
+
+def test_equal_weights_give_the_textbook_variance_of_a_slope():
+    lines, hits = random_hits(4, n_muons=3)
+    flat = Hits(
+        hits.depth,
+        hits.residual,
+        torch.full_like(hits.sigma, 1e-4),
+        torch.full_like(hits.efficiency, 0.7),
+        hits.present,
+    )
+    lever2 = ((hits.depth - hits.depth.mean()) ** 2).sum()
+    found = fit_tracks(lines, flat).var_slope
+    assert_close(found, (1e-8 / lever2).expand_as(found))
+
+
+def test_panels_at_equal_heights_and_single_hits_are_not_valid_and_stay_finite():
+    lines, hits = random_hits(3, n_muons=4)
+    same = Hits(torch.zeros(3, dtype=F64), hits.residual, hits.sigma, hits.efficiency, hits.present)
+    alone = Hits(hits.depth, hits.residual, hits.sigma, hits.efficiency, hits.present.clone())
+    alone.present[:, 1:] = False
+    for case in (same, alone):
+        tracks = fit_tracks(lines, case)
+        assert not tracks.valid.any()
+        for name in ("offset", "slope", "var_offset", "cov", "var_slope"):
+            assert torch.isfinite(getattr(tracks, name)).all()
+
+
+def rows_with_angle(angle, theta, dtype):
+    """Track parameters of pairs of directions with a known angle between them."""
+    n = len(angle)
+    first = Rotation.from_euler("zy", np.stack([np.linspace(0, 6, n), np.full(n, theta)], 1))
+    axis = first.apply(np.array([1.0, 0.0, 0.0]))
+    before = first.apply(np.array([0.0, 0.0, 1.0]))  # z is depth here
+    after = Rotation.from_rotvec(axis * angle[:, None]).apply(before)
+    rows = np.zeros((n, 8))
+    rows[:, 2:4] = before[:, :2] / before[:, 2:]
+    rows[:, 6:8] = after[:, :2] / after[:, 2:]
+    return torch.tensor(rows, dtype=dtype)
+
+
+@pytest.mark.parametrize("theta", [0.0, 0.3, 1.0])
+def test_d04_angles_are_recovered_in_single_precision(theta):
+    # arccos of a rounded cosine resolves nothing below 3.5e-4
+    angle = np.geomspace(1e-6, 0.5 if theta == 1.0 else 1.0, 60)
+    found = VARIABLES["total_scatter"](rows_with_angle(angle, theta, torch.float32), 1.0, 1.0)
+    assert np.abs(found[:, 0].double().numpy() - angle).max() < 1e-6
+    exact = VARIABLES["total_scatter"](rows_with_angle(angle, theta, F64), 1.0, 1.0)
+    assert np.abs(exact[:, 0].numpy() / angle - 1).max() < 1e-8
+
+
+def test_d04_a_zero_angle_has_a_finite_gradient():
+    rows = torch.zeros(1, 8, dtype=F64, requires_grad=True)
+    for name in VARIABLES:
+        (slope,) = torch.autograd.grad(VARIABLES[name](rows, 1.0, 1.0).sum(), rows)
+        assert torch.isfinite(slope).all(), name
+
+
+def test_angles_of_known_directions():
+    # in: 45 degrees towards +x; out: 45 degrees towards -y
+    rows = torch.tensor([[0, 0, 1, 0, 0, 0, 0, -1]], dtype=F64)
+    quarter = torch.pi / 4
+    found = {name: VARIABLES[name](rows, 1.0, 1.4)[0].tolist() for name in VARIABLES}
+    assert found["theta_in"] == pytest.approx([quarter])
+    assert found["theta_out"] == pytest.approx([quarter])
+    assert found["phi_in"] == pytest.approx([0.0])
+    assert found["phi_out"] == pytest.approx([3 * torch.pi / 2])
+    assert found["total_scatter"] == pytest.approx([torch.pi / 3])
+    assert found["theta_xy_in"] == pytest.approx([quarter, 0.0])
+    assert found["theta_xy_out"] == pytest.approx([0.0, -quarter])
+    assert found["dtheta_xy"] == pytest.approx([quarter, quarter])
+    assert found["dtheta"] == pytest.approx([0.0], abs=1e-12)
+    assert found["dphi"] == pytest.approx([torch.pi / 2])
+    assert found["xyz_in"] == pytest.approx([0, 0, 1.4])
+    assert found["xyz_out"] == pytest.approx([0, 0, 0.4])
+
+
+def test_a_track_that_crosses_the_vertical_changes_its_angle_by_the_sum():
+    # 0.1 rad towards +x, then 0.2 rad towards -x: dtheta 0.3, dphi 0, not 0.1 and pi
+    rows = torch.zeros(1, 8, dtype=F64)
+    rows[0, 2], rows[0, 6] = np.tan(0.1), -np.tan(0.2)
+    assert float(VARIABLES["dtheta"](rows, 1.0, 1.0)) == pytest.approx(0.3)
+    assert float(VARIABLES["dphi"](rows, 1.0, 1.0)) == pytest.approx(0.0, abs=1e-12)
+
+
+def exact_tracks(offset, slope, z, valid=None):
+    zero = torch.zeros_like(offset)
+    some = torch.ones(len(offset), dtype=torch.bool) if valid is None else valid
+    return Tracks(offset, slope, zero, zero, zero, z, some)
+
+
+def test_poca_of_skew_lines_equals_a_linear_solve():
+    n = 200
+    before = exact_tracks(draw(n, 2), 0.5 * draw(n, 2, name="in"), 1.4)
+    after = exact_tracks(draw(n, 2, name="o"), 0.5 * draw(n, 2, name="out"), 0.4)
+    poca = find_poca(before, after)
+    for mu in range(0, n, 11):
+        v1, v2 = (np.array([*t.slope[mu].tolist(), -1.0]) for t in (before, after))
+        p1, p2 = (np.array([*t.offset[mu].tolist(), t.z]) for t in (before, after))
+        normal = np.cross(v1, v2)
+        t1, _, t3 = np.linalg.solve(np.stack([v1, -v2, normal], 1), p2 - p1)
+        expected = p1 + t1 * v1 + 0.5 * t3 * normal
+        assert poca.xyz[mu].numpy() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    rows = torch.cat([before.offset, before.slope, after.offset, after.slope], 1)
+    assert_close(VARIABLES["poca_xyz"](rows, 1.0, 1.4), poca.xyz, rtol=1e-8, atol=1e-9)
+
+
+def test_poca_of_tracks_that_meet_is_where_they_meet():
+    volume = FakeVolume()
+    state = kinked_muons(100, volume).flatten(0, 1)
+    before = exact_tracks(state[:, 0:2], state[:, 2:4], volume.z_high)
+    after = exact_tracks(state[:, 4:6], state[:, 6:8], volume.z_low)
+    depth = volume.z_high - find_poca(before, after).xyz[:, 2:]
+    meeting = state[:, 0:2] + depth * state[:, 2:4]
+    assert_close(find_poca(before, after).xyz[:, :2], meeting, rtol=0, atol=1e-9)
+    rows = torch.cat([state[:, :8]], 1)
+    assert VARIABLES["dxy"](rows, 0.6, volume.z_high).abs().max() < 1e-9
+
+
+def test_d18_parallel_tracks_are_masked_and_do_not_harm_the_others():
+    # REF inverts a singular matrix and loses the whole batch
+    offset, slope = draw(3, 2), 0.2 * draw(3, 2, name="in")
+    bent = slope.clone()
+    bent[1] += 0.1
+    leaf = slope.clone().requires_grad_()
+    poca = find_poca(exact_tracks(offset, leaf, 1.4), exact_tracks(offset, bent, 0.4))
+    assert poca.valid.tolist() == [False, True, False]
+    assert torch.isfinite(poca.xyz).all()
+    (gradient,) = torch.autograd.grad(poca.xyz[poca.valid].sum(), leaf)
+    assert torch.isfinite(gradient).all()
+
+
+def measured_batch(n=400, width=0.02, res=1e4, hard=False, **kwargs):
+    volume = FakeVolume(n_layers=10, z_low=0.4)
+    heights = (1.75, 1.65, 1.55, 1.45), (0.35, 0.25, 0.15, 0.05)
+    above, below = (panel_stack(z, res=res, **kwargs) for z in heights)
+    return irradiate(kinked_muons(n, volume, width=width), volume, above, below, hard=hard)
+
+
+def small_step(batch, name, parameter, step):
+    rows = batch._parameters.detach().clone()
+    rows[:, parameter] += step
+    height = 1.0
+    return VARIABLES[name](rows, height, 1.4)
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_uncertainties_equal_finite_differences(name):
+    batch = measured_batch()
+    var_a, cov, var_s = batch._covariance
+    columns = ((0, 2), (1, 3), (4, 6), (5, 7))
+    total = 0.0
+    for k, (a, s) in enumerate(columns):
+        by_a, by_s = (
+            (small_step(batch, name, p, 1e-7) - small_step(batch, name, p, -1e-7)) / 2e-7
+            for p in (a, s)
+        )
+        total = total + by_a**2 * var_a[:, k, None] + by_s**2 * var_s[:, k, None]
+        total = total + 2 * by_a * by_s * cov[:, k, None]
+    assert_close(getattr(batch, f"{name}_unc"), total.sqrt(), rtol=1e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["poca_xyz", "total_scatter", "theta_in", "dtheta_xy", "xyz_out"])
+def test_uncertainties_equal_the_spread_of_repeated_measurements(name):
+    # one muon with a wide angle, 4000 times: pulls are standard normal
+    volume = FakeVolume(n_layers=10, z_low=0.4)
+    one = kinked_muons(1, volume, where=torch.tensor([0.4, 0.6, 0.9], dtype=F64), width=0.1)
+    above, below = panel_stack((1.75, 1.65, 1.55, 1.45)), panel_stack((0.35, 0.25, 0.15, 0.05))
+    batch = irradiate(one.expand(1, 4000, 9), volume, above, below)
+    true = VARIABLES[name](one[0, :, :8], 1.0, volume.z_high)
+    pulls = (getattr(batch, name) - true) / getattr(batch, f"{name}_unc")
+    spread = pulls.std(0)
+    for column in range(pulls.shape[1]):
+        if spread[column] > 0:  # a height that is fixed has no spread
+            assert_distribution(pulls[:, column], "norm")
+
+
+def test_poca_has_the_same_uncertainty_in_closed_form_and_by_propagation():
+    batch = measured_batch()
+    assert_close(batch.poca.sigma[batch.valid], batch.poca_xyz_unc, rtol=1e-6, atol=1e-12)
+
+
+def test_d08_one_pass_a_component_equals_the_full_jacobian():
+    batch = measured_batch(n=6)
+    rows = batch._parameters.detach().requires_grad_()
+    full = jacobian(VARIABLES["poca_xyz"](rows, 1.0, 1.4), rows)  # (mu, 3, mu, 8)
+    assert full.shape == (6, 3, 6, 8)
+    var = batch._quadratic(full.sum(2))
+    assert_close(var.sqrt(), batch.poca_xyz_unc, rtol=1e-9, atol=1e-14)
+
+
+def test_d08_uncertainties_need_no_memory_for_pairs_of_muons():
+    # 40 000 muons: a table of pairs for three coordinates would take 38 GB
+    batch = measured_batch(n=40_000)
+    assert torch.isfinite(batch.poca_xyz_unc).all()
+
+
+def test_d56_uncertainties_need_no_graph():
+    batch = measured_batch(n=20)
+    with_graph = batch.total_scatter_unc
+    with torch.no_grad():
+        assert_close(measured_batch(n=20).total_scatter_unc, with_graph)
+    with torch.inference_mode():
+        assert torch.isfinite(measured_batch(n=20).poca.sigma).all()
+
+
+def test_d65_uncertainties_depend_on_where_the_panels_stand():
+    volume = FakeVolume(n_layers=10, z_low=0.4)
+    above, below = panel_stack((1.75, 1.65, 1.55, 1.45)), panel_stack((0.35, 0.25, 0.15, 0.05))
+    above.z.requires_grad_()
+    batch = irradiate(kinked_muons(30, volume), volume, above, below)
+    (slope,) = torch.autograd.grad(batch.theta_in_unc.sum(), above.z)
+    # a longer lever arm is better: raising the top or lowering the bottom panel lowers sigma
+    assert slope[0] < 0 < slope[-1]
+
+
+def test_names_of_the_seed_hold_for_kept_muons():
+    batch = measured_batch(n=50, hard=True, span=1.2)
+    n = len(batch)
+    assert 0 < n < 50
+    for name in VARIABLES:
+        assert len(getattr(batch, name)) == n
+        assert getattr(batch, f"{name}_unc").shape == getattr(batch, name).shape
+    assert_close(batch.poca_xyz, batch.poca.xyz[batch.valid], rtol=1e-8, atol=1e-9)
+    assert batch.get_scatter_mask().shape == (n,)
+    with pytest.raises(AttributeError, match="colour"):
+        _ = batch.colour
+
+
+def test_d53_a_muon_with_two_hits_a_side_is_kept():
+    volume = FakeVolume(n_layers=10, z_low=0.4)
+    slanted = torch.zeros(1, 1, 9, dtype=F64)
+    slanted[..., 0], slanted[..., 1], slanted[..., 8] = 0.9, 0.5, 5.0
+    slanted[..., 2] = -0.5  # at 1.45 m x = 0.925, at 1.75 m x = 1.075
+    slanted[..., 4], slanted[..., 5], slanted[..., 6] = 0.5, 0.5, -0.49
+    above = panel_stack((1.75, 1.65, 1.55, 1.45), span=1.0)
+    below = panel_stack((0.35, 0.25, 0.15, 0.05), span=3.0)
+    batch = irradiate(slanted, volume, above, below, hard=True)
+    assert batch.above.hits.present.sum() == 2
+    assert len(batch) == 1
+    assert len(irradiate(slanted, volume, above, below, hard=True, policy="all_panels")) == 0
+
+
+def test_d43_a_side_with_one_panel_is_refused():
+    volume = FakeVolume()
+    with pytest.raises(ValueError, match="at least two"):
+        irradiate(kinked_muons(5, volume), volume, panel_stack(ABOVE[:1]), panel_stack(BELOW))
+    state = kinked_muons(5, volume)
+    record = side(state, slice(0, 4), volume.z_high, panel_stack(ABOVE), ("a",), hard=False)
+    with pytest.raises(ValueError, match="'below'"):
+        ScatterBatch(FakeMuons({"above": record}, state[0, :, 8]), volume)
+
+
+def test_d19_a_single_muon_that_misses_leaves_an_empty_batch():
+    volume = FakeVolume()
+    state = kinked_muons(1, volume)
+    state[..., [0, 4]] += 50.0
+    batch = irradiate(state, volume, panel_stack(ABOVE), panel_stack(BELOW), hard=True)
+    assert len(batch) == 0
+    assert batch.poca_xyz.shape == (0, 3)
+    assert batch.poca_xyz_unc.shape == (0, 3)
+
+
+def test_vertical_muons_are_kept_and_finite():
+    volume = FakeVolume()
+    state = torch.zeros(1, 4, 9, dtype=F64)
+    state[..., [0, 1, 4, 5]], state[..., 8] = 0.5, 5.0
+    batch = irradiate(state, volume, panel_stack(ABOVE), panel_stack(BELOW))
+    assert len(batch) == 4
+    for name in VARIABLES:
+        assert torch.isfinite(getattr(batch, name)).all(), name
+        assert torch.isfinite(getattr(batch, f"{name}_unc")).all(), name
+
+
+def test_d17_generator_level_gives_the_truth_with_zero_uncertainty():
+    volume = FakeVolume()
+    state = kinked_muons(40, volume)
+    reco = irradiate(state, volume, panel_stack(ABOVE), panel_stack(BELOW), hard=True)
+    batch = GenScatterBatch(reco.mu, volume)
+    assert len(batch) == 40
+    assert_close(batch.theta_xy_in, torch.atan(state[0, :, 2:4]), rtol=1e-9, atol=1e-12)
+    for name in VARIABLES:
+        assert (getattr(batch, f"{name}_unc") == 0).all()
+    assert batch.poca.sigma.max() < 1e-6
+
+
+def test_hits_and_tracks_have_the_shapes_of_the_seed():
+    batch = measured_batch(n=30)
+    assert batch.n_hits_above == batch.n_hits_below == 4
+    for name in ("reco_hits", "gen_hits", "hit_uncs"):
+        assert getattr(batch, name).shape == (30, 8, 3)
+    for name in ("above_hits", "below_hits", "above_gen_hits", "below_gen_hits"):
+        assert getattr(batch, name).shape == (30, 4, 3)
+    assert batch.above_hit_uncs.shape == batch.below_hit_uncs.shape == (30, 4, 3)
+    assert batch.hit_effs.shape == (30, 8, 1)
+    assert batch.above_hit_effs.shape == batch.below_hit_effs.shape == (30, 4, 1)
+    assert set(batch.hits) == {"above", "below"}
+    assert_close(batch.track_in[:, 2], torch.full((30,), -0.1, dtype=F64))
+    assert_close(batch.track_start_in[:, 2], torch.full((30,), 1.75, dtype=F64))
+    assert_close(batch.track_start_out[:, 2], torch.full((30,), 0.35, dtype=F64))
+    slope = batch.track_out[:, :2] / -batch.track_out[:, 2:]
+    assert_close(torch.atan(slope), batch.theta_xy_out)
+
+
+def test_trajectories_from_bare_hits_equal_the_fit():
+    batch = measured_batch(n=30, eff=1.0)
+    sigma = batch.above_hit_uncs / batch.above_hit_effs
+    vector, start = ScatterBatch.get_muon_trajectory(batch.above_hits, sigma, batch.volume.lw)
+    assert_close(vector, batch.track_in, rtol=1e-7, atol=1e-12)
+    assert_close(start, batch.track_start_in, rtol=1e-9, atol=1e-12)
+
+
+def test_trajectories_ignore_hits_that_are_not_there():
+    hits = torch.zeros(1, 3, 3, dtype=F64)
+    hits[0, :, 2] = torch.tensor([1.0, 0.9, 0.8])
+    hits[0, :, 0] = torch.tensor([0.0, 0.1, torch.nan])
+    uncs = torch.full((1, 3, 2), 1e-4, dtype=F64)
+    uncs[0, 2] = torch.inf
+    vector, start = ScatterBatch.get_muon_trajectory(hits, uncs)
+    assert_close(vector, torch.tensor([[0.1, 0.0, -0.1]], dtype=F64), rtol=1e-6, atol=1e-9)
+    assert_close(start, torch.tensor([[0.0, 0.0, 1.0]], dtype=F64), rtol=0, atol=1e-9)
+
+
+def test_an_event_can_be_drawn(tmp_path):
+    measured_batch(n=3).plot_scatter(0, tmp_path / "event.png")
+    assert (tmp_path / "event.png").stat().st_size > 1000
