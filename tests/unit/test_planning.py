@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -191,6 +190,17 @@ def test_a_change_of_code_names_the_file(ready, monkeypatch):
     assert "tomopt_tasks/evaluation/merit.py" in said
 
 
+def test_another_study_explains_small_differences_only(ready):
+    small = reasons(changed(("study", "other"), ("evaluation.bootstrap", "200")), ready)
+    assert small == {"evaluation": "evaluation.bootstrap: 100 -> 200"}
+    seeds = [(f"{part}.seed", "9") for part in ("scenes", "muons", "fit", "evaluation")]
+    large = reasons(
+        changed(("study", "other"), ("muons.per_volume", "70"), ("muons.aim", "false"), *seeds),
+        ready,
+    )
+    assert large["train bank"] == "new"
+
+
 def test_numerics_are_a_reason_of_their_own(ready):
     newer = numerics().model_copy(update={"torch": "9.9"})
     steps = look_up(plan_study(tiny(), newer), ready, "tiny")
@@ -291,7 +301,6 @@ def test_the_manifest_tells_what_ran_why_and_how_long(ready):
 def test_planning_a_thousand_epochs_takes_under_a_second_without_torch_and_prefect():
     code = f"""
 import sys, time
-begun = time.perf_counter()
 from tomopt_tasks.config.load import load_study
 from tomopt_tasks.planning.plan import plan_study
 from tomopt_tasks.planning.lookup import look_up
@@ -300,9 +309,9 @@ stages = plan_study(study)
 assert len(stages) == 1017
 look_up(stages, None, "tiny")
 assert not {{"torch", "prefect", "matplotlib"}} & sys.modules.keys()
-print(time.perf_counter() - begun)
+print(time.process_time())
 """
-    begun = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 3.0  # 1 s on a quiet machine
-    assert time.perf_counter() - begun < 10.0
+    assert (
+        float(done.stdout) < 2.5
+    )  # of CPU time with the interpreter's start; half of it when quiet

@@ -84,19 +84,20 @@ def stage_key(parts: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401
-    if value is None or isinstance(value, str | bool | int):
-        return value
+    if isinstance(value, dict):
+        for name in value:
+            if not isinstance(name, str):
+                msg = f"a mapping in a key needs names as its keys, got {name!r}"
+                raise TypeError(msg)
+        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, float):
         if not isfinite(value):
             msg = f"{value} cannot enter a key; keys hold finite numbers only"
             raise ValueError(msg)
-        return value + 0.0 if value else 0.0
-    if isinstance(value, Mapping):
-        if not all(isinstance(name, str) for name in value):
-            msg = f"a mapping in a key needs names as its keys, got {list(value)!r}"
-            raise TypeError(msg)
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
+        return value or 0.0
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     msg = f"{type(value).__name__} cannot enter a key: its text would differ between processes"
     raise TypeError(msg)

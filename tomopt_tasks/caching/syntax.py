@@ -197,6 +197,8 @@ def _text(node: ast.expr | None, words: dict[str, str]) -> str:
 def _table(statement: ast.stmt, words: dict[str, str], modules: Collection[str]) -> dict[str, str]:
     """Names that a package takes from modules when asked, from a literal ``{name: module}``."""
     table: dict[str, str] = {}
+    if isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
+        return table
     for node in ast.walk(statement):
         if isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)

@@ -1,7 +1,7 @@
 """What earlier runs planned and made, read from their manifests, to explain a miss."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tomopt_tasks.caching.closure import code_parts
@@ -29,6 +29,8 @@ class Known:
     """Module -> digest of the code that it ran."""
     made: bool
     """Whether a run is known to have had its result."""
+    study: str = ""
+    """Name of the study, as run ids spell it."""
 
 
 def pack(stages: Sequence[Stage]) -> dict[str, Any]:
@@ -93,9 +95,20 @@ def read_history(store: Store, study: str) -> list[Known]:
         study: name of the study that is planned.
     """
     runs = store.runs()
-    ours = [run for run in runs if run.rpartition("-")[0] == study]
+    ours = [run for run in runs if study_in(run) == slug(study)]
     others = [run for run in runs if run not in ours]
     return [known for run in [*ours, *others][:MOST_RUNS] for known in _stages_of(store, run)]
+
+
+def slug(study: str) -> str:
+    """The name of a study as run ids spell it."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in study.lower())
+    return name.strip("-")[:80] or "study"
+
+
+def study_in(run: str) -> str:
+    """The name of the study in the id of a run."""
+    return run.rpartition("-")[0]
 
 
 def _stages_of(store: Store, run: str) -> list[Known]:
@@ -106,4 +119,4 @@ def _stages_of(store: Store, run: str) -> list[Known]:
     made = {key for entry in entries for key in entry.get("executed", {})}
     if any(entry.get("event") == "finished" for entry in entries):
         made |= {row["key"] for row in plans[-1]["stages"]}
-    return unpack(plans[-1], made)
+    return [replace(known, study=study_in(run)) for known in unpack(plans[-1], made)]

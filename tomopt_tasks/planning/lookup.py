@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from tomopt_tasks.caching.closure import code_parts
-from tomopt_tasks.planning.history import Known, read_history
+from tomopt_tasks.caching.syntax import DATA
+from tomopt_tasks.planning.history import Known, read_history, slug
 from tomopt_tasks.planning.plan import Stage
 from tomopt_tasks.store.opening import MARK, open_store
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 
 MOST_CHANGES = 3
-"""Changes that a reason spells out."""
+"""Changes that a reason spells out; another study with more of them is not near."""
 
 NEW = "new"
 
@@ -84,8 +85,14 @@ def explain(
             lost = any(each.key == stage.key and each.made for each in same)
             reasons[stage.key] = "lost or damaged" if lost else "not reached by an earlier run"
             continue
-        changes = [_changes(stage, each, labels) for each in same if each.key in stored[stage.kind]]
-        reasons[stage.key] = _sentence(min(changes, key=len)) if changes else NEW
+        near = [
+            changes
+            for each in same
+            if each.key in stored[stage.kind]
+            for changes in [_changes(stage, each, labels)]
+            if each.study == slug(study) or len(changes) <= MOST_CHANGES
+        ]
+        reasons[stage.key] = _sentence(min(near, key=len)) if near else NEW
     return reasons
 
 
@@ -111,7 +118,7 @@ def _changes(stage: Stage, known: Known, labels: Mapping[str, str]) -> list[str]
 
 def _files(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
     changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
-    return [f"{name.replace('.', '/')}.py" for name in changed]
+    return ["data files" if name == DATA else f"{name.replace('.', '/')}.py" for name in changed]
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401

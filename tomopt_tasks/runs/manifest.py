@@ -18,6 +18,7 @@ from typing import Any
 from tomopt_tasks.caching.keys import digest
 from tomopt_tasks.config.study import Study
 from tomopt_tasks.core import UserError
+from tomopt_tasks.planning.history import slug, study_in
 from tomopt_tasks.planning.plan import Stage
 from tomopt_tasks.store.store import Store
 
@@ -26,8 +27,7 @@ PACKAGES = ("tomopt-tasks", "torch", "numpy", "zarr", "pydantic", "prefect")
 
 def run_id(study: Study, stages: Sequence[Stage]) -> str:
     """The name of a study and a digest of its plan: equal work, equal run."""
-    name = "".join(letter if letter.isalnum() else "-" for letter in study.study.lower())
-    return f"{name.strip('-')[:80] or 'study'}-{digest([stage.key for stage in stages])[:8]}"
+    return f"{slug(study.study)}-{digest([stage.key for stage in stages])[:8]}"
 
 
 def find_run(store: Store, name: str) -> str:
@@ -39,7 +39,7 @@ def find_run(store: Store, name: str) -> str:
     runs = store.runs()
     if name in runs:
         return name
-    of_study = [run for run in runs if run.rpartition("-")[0] == name]
+    of_study = [run for run in runs if study_in(run) == slug(name)]
     if of_study:
         return max(of_study, key=lambda run: str(store.read_run(run)[-1].get("at", "")))
     fitting = [run for run in runs if run.startswith(name)]
