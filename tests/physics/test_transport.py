@@ -44,6 +44,27 @@ def test_results_do_not_depend_on_the_chunking(monkeypatch, sizes):
     assert torch.equal(found[1], expected[1])
 
 
+def test_part_of_a_set_gives_the_same_muons_as_the_whole():
+    muons = MuonSettings(per_volume=100)
+    whole, generated = transport(grid(5), WORLD, muons, HighlandSettings(), 7, "train")
+    part, some = transport(grid(2), WORLD, muons, HighlandSettings(), 7, "train", first_volume=3)
+    assert torch.equal(part, whole[3:])
+    assert torch.equal(some, generated[3:])
+
+
+@pytest.mark.gpu
+def test_a_gpu_agrees_statistically():
+    muons = MuonSettings(per_volume=20_000)
+    states = [
+        transport(grid(1).to(device), WORLD, muons, HighlandSettings(), 7, "train")[0].cpu()[0]
+        for device in ("cpu", "cuda", "cuda")
+    ]
+    assert torch.equal(states[1], states[2])
+    for column in range(9):
+        assert_same_mean(states[0][:, column], states[1][:, column] + 0.0)
+        assert_same_mean(states[0][:, column] ** 2, states[1][:, column] ** 2)
+
+
 def test_volumes_splits_replicas_and_seeds_have_streams_of_their_own():
     muons = MuonSettings(per_volume=50)
     args = (WORLD, muons, HighlandSettings())

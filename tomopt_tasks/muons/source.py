@@ -84,7 +84,7 @@ def incident_muons(
     Args:
         settings: source, plane and whether to aim.
         world: the passive box.
-        streams: one a volume; advanced.
+        streams: one a volume, at least one; advanced. They say where the muons live.
         n_muons: muons wanted in each volume.
 
     Raises:
@@ -92,14 +92,15 @@ def incident_muons(
     """
     plane = resolve_plane(settings.plane, world)
     drop, depth = plane.z - world.passive[1], plane.z - world.passive[0]
-    found = torch.zeros(5, len(streams) * n_muons, dtype=torch.float64)
-    count = torch.zeros(len(streams), dtype=torch.int64)
-    generated = torch.zeros(len(streams), dtype=torch.int64)
-    unfinished = torch.arange(len(streams))
+    device = streams[0].device
+    found = torch.zeros(5, len(streams) * n_muons, dtype=torch.float64, device=device)
+    count = torch.zeros(len(streams), dtype=torch.int64, device=device)
+    generated = torch.zeros_like(count)
+    unfinished = torch.arange(len(streams), device=device)
     for _ in range(MAX_TRIES * n_muons // DRAW + 16):
         u = _uniforms([streams[i] for i in unfinished.tolist()], n_uniforms(settings.source))
         x, y, tan_x, tan_y, p = draw_muons(settings.source, plane, u)
-        hit = torch.ones(u.shape[1:], dtype=torch.bool)
+        hit = torch.ones_like(x, dtype=torch.bool)
         if settings.aim:
             hit = crosses_box(x, y, (tan_x, tan_y), (drop, depth), world.size)
         rank = count[unfinished, None] + hit.cumsum(1)
@@ -124,9 +125,9 @@ def _at_top(
 
 def _uniforms(streams: Sequence[Generator], n_rows: int) -> Float[Tensor, "row vol draw"]:
     """One draw of each stream."""
-    u = torch.empty(len(streams), n_rows, DRAW, dtype=torch.float64)
-    for row, stream in zip(u, streams, strict=True):
-        torch.rand(n_rows, DRAW, generator=stream, dtype=torch.float64, out=row)
+    u = torch.empty(len(streams), n_rows, DRAW, dtype=torch.float64, device=streams[0].device)
+    for row, generator in zip(u, streams, strict=True):
+        row.uniform_(generator=generator)
     return u.transpose(0, 1)
 
 

@@ -72,7 +72,7 @@ def tabulate(source: SourceSettings) -> Spectrum:
 
 def sample_tan_zenith(spectrum: Spectrum, u: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Tangent of the zenith angle at probability ``u`` in [0, 1)."""
-    return _look_up(spectrum.tan2, u * _KNOTS).sqrt()
+    return _look_up(spectrum.tan2.to(u), u * _KNOTS).sqrt()
 
 
 def sample_momentum(
@@ -82,7 +82,7 @@ def sample_momentum(
     rows, knots = spectrum.warped.shape
     row = (u_zenith * (rows - 1)).floor()
     low = row * knots + u * (knots - 1)
-    table = spectrum.warped.flatten()
+    table = spectrum.warped.flatten().to(u)
     warped = _look_up(table, low)
     if rows > 1:
         weight = u_zenith * (rows - 1) - row

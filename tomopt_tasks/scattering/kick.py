@@ -24,6 +24,10 @@ all numbers stay finite, and a bank keeps its shape.
 _NUDGE = 1.0e-18
 """Added to a slope to give a vertical muon the azimuth zero; far below any rounding."""
 
+# With t = tan(theta): cos f = tan_x / t, sin f = tan_y / t, cos(theta) = 1 / secant. Divided by its
+# downward part, d + a e0 + b e1 has the slopes ((1 - b/t) tan_x - (a secant/t) tan_y) / (1 + b t)
+# and ((1 - b/t) tan_y + (a secant/t) tan_x) / (1 + b t).
+
 
 def scatter_slopes(slope: Pair, kicks: Pair, shifts: Pair) -> tuple[Pair, Pair]:
     """Slopes behind a layer, and the shift of the crossing of its lower face.
@@ -39,19 +43,20 @@ def scatter_slopes(slope: Pair, kicks: Pair, shifts: Pair) -> tuple[Pair, Pair]:
     Returns:
         The new slopes, and the shift in x and y of the crossing (unit of ``shifts``).
     """
-    tan_x, tan_y = slope
-    nudged = tan_x + _NUDGE
-    tan2 = nudged.square().add_(tan_y.square())
-    tan, cosine = tan2.sqrt(), (tan2 + 1.0).rsqrt_()
+    tan_x, tan_y = slope[0] + _NUDGE, slope[1]
+    tan2 = tan_x.square().addcmul_(tan_y, tan_y)
+    tan, secant = tan2.sqrt(), (tan2 + 1.0).sqrt_()
     inverse = tan.reciprocal()
-    cos, sin = nudged * inverse, tan_y * inverse
-    side = kicks[0].clamp(-LARGEST_KICK, LARGEST_KICK).tan_().div_(cosine)
     steep = kicks[1].clamp(-LARGEST_KICK, LARGEST_KICK).tan_()
+    side = kicks[0].clamp(-LARGEST_KICK, LARGEST_KICK).tan_().mul_(secant).mul_(inverse)
     down = (1.0 + steep * tan).clamp_(min=1.0 / LARGEST_SLOPE).reciprocal_()
-    new_x = (tan_x - steep * cos - side * sin).mul_(down).clamp_(-LARGEST_SLOPE, LARGEST_SLOPE)
-    new_y = (tan_y - steep * sin + side * cos).mul_(down).clamp_(-LARGEST_SLOPE, LARGEST_SLOPE)
-    across, below = shifts[1] * cosine, shifts[1] * (tan * cosine)
-    return (new_x, new_y), (
-        -(shifts[0] * sin + across * cos + new_x * below),
-        shifts[0] * cos - across * sin - new_y * below,
-    )
+    along = 1.0 - steep.mul_(inverse)
+    new_x = (tan_x * along).addcmul_(tan_y, side, value=-1.0).mul_(down)
+    new_y = (tan_y * along).addcmul_(tan_x, side).mul_(down)
+    new_x = new_x.clamp_(-LARGEST_SLOPE, LARGEST_SLOPE)
+    new_y = new_y.clamp_(-LARGEST_SLOPE, LARGEST_SLOPE)
+    across, flat = shifts[0] * inverse, shifts[1] / secant
+    below, flat = flat * tan, flat.mul_(inverse)
+    shift_x = (tan_y * across).addcmul_(tan_x, flat).addcmul_(new_x, below).neg_()
+    shift_y = (tan_x * across).addcmul_(tan_y, flat, value=-1.0).addcmul_(new_y, below, value=-1.0)
+    return (new_x, new_y), (shift_x, shift_y)

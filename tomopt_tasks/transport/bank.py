@@ -39,17 +39,21 @@ def transport(  # noqa: PLR0913, PLR0917  (what a bank depends on)
     seed: int,
     split: str,
     replica: int = 0,
+    *,
+    first_volume: int = 0,
 ) -> tuple[Float[Tensor, "vol mu 9"], Int[Tensor, " vol"]]:
     """Simulates one exposure of each volume.
 
     Args:
-        x0: radiation length of each voxel [m]; > 0, infinite for vacuum.
+        x0: radiation length of each voxel [m]; > 0, infinite for vacuum. The simulation runs where
+            it lives; CPU and CUDA agree statistically.
         world: the box of the passive volume.
         muons: source, aim and number of muons for each volume.
         scatter: scatter model.
         seed: the seed of the muons.
         split: name of the set of volumes; names the random streams.
         replica: number of the exposure; names the random streams.
+        first_volume: number of the first of these volumes in its set, if they are a part of it.
 
     Returns:
         States in the order of ``COLUMNS``, and the number of muons generated for each volume.
@@ -60,20 +64,22 @@ def transport(  # noqa: PLR0913, PLR0917  (what a bank depends on)
     if tuple(x0.shape[1:]) != world.shape:
         got = tuple(x0.shape[1:])
         raise UserError(f"x0: got {got} voxels along (z, x, y), but the world has {world.shape}")
-    states = torch.empty(len(x0), muons.per_volume, len(COLUMNS), dtype=torch.float64)
-    generated = torch.empty(len(x0), dtype=torch.int64)
+    x0, device = x0.double(), x0.device
+    states = x0.new_empty(len(x0), muons.per_volume, len(COLUMNS))
+    generated = torch.empty(len(x0), dtype=torch.int64, device=device)
     per_chunk = max(1, CHUNK // min(BLOCK, muons.per_volume))
     for low in range(0, len(x0), per_chunk):
         volumes = slice(low, min(low + per_chunk, len(x0)))
-        names = [(split, replica, volume) for volume in range(volumes.start, volumes.stop)]
-        streams = [stream(seed, "muons", *name) for name in names]
+        numbers = range(first_volume + volumes.start, first_volume + volumes.stop)
+        names = [(split, replica, number) for number in numbers]
+        streams = [stream(seed, "muons", *name, device=device) for name in names]
         incident = incident_muons(muons, world, streams, muons.per_volume)
         generated[volumes] = incident.generated
-        grids = x0[volumes].double()
         for first in range(0, muons.per_volume, BLOCK):
-            streams = [stream(seed, "scatter", *name, first // BLOCK) for name in names]
             block = slice(first, first + BLOCK)
-            columns = _simulate(grids, _take(incident, block), world, scatter, streams)
+            names_here = [("scatter", *name, first // BLOCK) for name in names]
+            streams = [stream(seed, *name, device=device) for name in names_here]
+            columns = _simulate(x0[volumes], _take(incident, block), world, scatter, streams)
             for i, column in enumerate(columns):
                 states[volumes, block, i] = column
     return states, generated
@@ -108,7 +114,8 @@ def _normals(
     streams: Sequence[Generator], n_layers: int, n_muons: int
 ) -> Float[Tensor, "vol z 4 mu"]:
     """Standard normal numbers; drawn in single precision, which is five times faster."""
-    normal = torch.empty(len(streams), n_layers, 4, n_muons, dtype=torch.float32)
+    shape = (len(streams), n_layers, 4, n_muons)
+    normal = torch.empty(shape, dtype=torch.float32, device=streams[0].device)
     for row, generator in zip(normal, streams, strict=True):
-        torch.randn(n_layers, 4, n_muons, generator=generator, out=row)
+        row.normal_(generator=generator)
     return normal

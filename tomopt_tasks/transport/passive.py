@@ -1,6 +1,5 @@
 """Muons through the passive volume: from the state above it to the state below."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -37,7 +36,7 @@ def scatter_through(
     flight = Flight((x / voxel, y / voxel), (tan_x, tan_y), no_depth(x))
     for k in range(n_layers):
         layer = Layer(cells[n_layers - 1 - k], (x0.shape[2], x0.shape[3]), first)
-        noise = torch.empty(4, *shape, dtype=x.dtype).copy_(normal[:, k].transpose(0, 1))
+        noise = x.new_empty(4, *shape).copy_(normal[:, k].transpose(0, 1))
         flight = scatterer.cross(layer, flight, noise.view(4, -1))
     (x, y), (tan_x, tan_y) = flight.position, flight.slope
     return (

@@ -88,7 +88,11 @@ def _cut_steep(
     whole = _integrate(_cut(part, (x.addcmul_(k, tan_x), y.addcmul_(k, tan_y)), (tan_x, tan_y)))
     lifted = _lift(whole, step, 1.0 - (k + 1) * step)
     for sums, more in zip(total, lifted, strict=True):
-        sums.index_fill_(0, steep, 0.0).index_add_(0, rows, more)
+        sums.index_fill_(0, steep, 0.0)
+        if sums.is_cuda:  # adds in a fixed order, as index_add_ does on a CPU
+            sums.index_put_((rows,), more, accumulate=True)
+        else:
+            sums.index_add_(0, rows, more)
 
 
 def _lift(moments: Moments, step: Float[Tensor, " n"], below: Float[Tensor, " n"]) -> Moments:

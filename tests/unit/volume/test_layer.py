@@ -14,7 +14,7 @@ from tomopt_tasks.scattering.highland import highland_angle
 from tomopt_tasks.scattering.settings import HighlandSettings, NoScatterSettings
 from tomopt_tasks.volume.layer import AbsLayer, PassiveLayer
 
-N = 100_000
+N = 50_000
 
 
 def beam(n=N, *, theta=0.0, phi=0.0, x=0.55, z=1.0, momentum=5.0, name="beam"):
@@ -121,7 +121,7 @@ def test_d23_vacuum_and_vertical_muons_survive():
     mu = beam(100, z=0.3)
     layer(mu)
     assert len(mu) == 100
-    assert (mu.theta == 0).all()
+    assert (mu.theta < 1e-17).all()
     assert (mu.phi == 0).all()
 
 
