@@ -3,7 +3,7 @@
 Each is a pure function of its inputs and parents, so that its result can be stored under its key.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from tomopt_tasks.core import UserError
-from tomopt_tasks.detectors.settings import DetectorSettings
 from tomopt_tasks.evaluation.predictions import Predictions
 from tomopt_tasks.evaluation.record import evaluate as evaluate_designs
 from tomopt_tasks.muons.source import generation_rate
@@ -29,9 +28,9 @@ from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 from tomopt_tasks.transport.bank import COLUMNS, transport
 from tomopt_tasks.volume.scenes import make_scene
-from tomopt_tasks.volume.settings import World
-from tomopt_tasks.wrapper.build import PhaseBuilder, build_loss, build_volume, build_wrapper
-from tomopt_tasks.wrapper.observers import EpochRow, PredictionRecord, geometry
+from tomopt_tasks.wrapper.build import build_volume, build_wrapper
+from tomopt_tasks.wrapper.checkpoint import PhaseFit, first_tree, restore_volume
+from tomopt_tasks.wrapper.observers import PredictionRecord, geometry
 from tomopt_tasks.wrapper.scans import BankedPassives
 
 Parents = Mapping[str, Ref]
@@ -76,73 +75,24 @@ def transport_muons(store: Store, key: str, inputs: BankInputs, parents: Parents
 
 def start_fit(store: Store, key: str, inputs: StartInputs, parents: Parents) -> Ref:
     """Checkpoint 0: the detector before the first update."""
-    volume = build_volume(inputs.world, inputs.detector)
-    row = {"geometry": geometry(volume), "loss": None}
-    tree = {
-        "world": inputs.world.model_dump(mode="json"),
-        "detector": inputs.detector.model_dump(mode="json"),
-        "volume": dict(volume.state_dict()),
-        "opts": {},
-        "callbacks": [],
-        "loss": {},
-        "rates": {},
-        "fit": {"epoch": 0, "skip_opt_step": False, "stop": False},
-        "row": row,
-    }
-    return store.put_record("checkpoint", key, tree, row)
+    tree = first_tree(inputs.world, inputs.detector)
+    return store.put_record("checkpoint", key, tree, tree["row"])
 
 
 def fit_epoch(store: Store, key: str, inputs: EpochInputs, parents: Parents) -> Ref:
     """One pass over the training volumes; the next checkpoint."""
     before = store.get_record(parents["checkpoint"])
     passives, _ = _passives(store, parents)
-    volume = _restore_volume(before)
-    detector = DetectorSettings.model_validate(before["detector"])
-    first = inputs.phase_epoch == 0
-    builder = PhaseBuilder(volume, detector, inputs.phase, before["rates"])
-    opts = builder.optimisers()
-    loss, loss_callbacks = build_loss(inputs.loss)
-    callbacks = builder.callbacks(opts, loss_callbacks)
-    recorder = EpochRow()
-    wrapper = build_wrapper(volume, inputs.inference, loss, opts, inputs.seed)
-    wrapper.begin(
-        [*callbacks, recorder],
-        trn_passives=passives,
-        val_passives=None,
-        passive_bs=min(inputs.volumes_per_step, len(passives)),
-        n_mu_per_volume=passives.state.shape[1],
-        mu_bs=passives.state.shape[1],
-        epoch=inputs.epoch,
-    )
-    if first:
-        wrapper.hook("on_train_begin")
-    else:
-        _restore_fit(before, opts, callbacks, loss)
-        wrapper.fit_params.skip_opt_step = before["fit"]["skip_opt_step"]
-    wrapper.fit_epoch()
-    fit = wrapper.fit_params
-    row = recorder.row()
-    tree = {
-        **before,
-        "volume": dict(volume.state_dict()),
-        "opts": {name: opt.state_dict() for name, opt in opts.items()},
-        "callbacks": [callback.state_dict() for callback in callbacks],
-        "loss": loss.state_dict() if isinstance(loss, torch.nn.Module) else {},
-        "rates": before["rates"] | {name: wrapper.get_opt_lr(name) for name in opts},
-        "fit": {
-            "epoch": fit.epoch,
-            "skip_opt_step": bool(fit.skip_opt_step),
-            "stop": bool(fit.stop),
-        },
-        "row": row,
-    }
-    return store.put_record("checkpoint", key, tree, row)
+    fit = PhaseFit(before, inputs.phase, inputs.inference, inputs.loss, inputs.seed)
+    fit.run(passives, inputs.epoch, inputs.volumes_per_step, new=inputs.phase_epoch == 0)
+    tree = fit.tree()
+    return store.put_record("checkpoint", key, tree, tree["row"])
 
 
 def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> Ref:
     """What a design makes of a bank, at several exposures."""
     if inputs.detector is None:
-        volume = _restore_volume(store.get_record(parents["checkpoint"]))
+        volume = restore_volume(store.get_record(parents["checkpoint"]))
     else:
         volume = build_volume(inputs.world, inputs.detector)
     passives, bank = _passives(store, parents)
@@ -151,35 +101,15 @@ def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> 
             panel.realistic_validation = inputs.edges == "hard"
     wrapper = build_wrapper(volume, inputs.inference, None, {}, inputs.seed)
     records = [_predict_exposure(wrapper, passives, n_muons) for n_muons in inputs.exposures]
-    full = records[-1]
-    generated, aimed = bank["generated"], passives.state.shape[1]
-    n_volumes = len(passives)
-    counts = {
-        "generated": generated,
-        "aimed": np.full(n_volumes, aimed, dtype=np.int64),
-        "accepted": torch.cat(full.accepted).numpy(),
-        "used": torch.cat(full.used).numpy(),
-    }
-    n_tracks = min(N_TRACKS, aimed)
-    assert full.track_accepted is not None
-    arrays = {
-        "prediction": ArraySpec(
-            np.stack([record.get_preds().numpy() for record in records]), ("exposure", "volume")
-        ),
-        "truth": ArraySpec(passives.target.reshape(n_volumes, -1)[:, 0].numpy(), ("volume",)),
-        "n_muons": ArraySpec(np.array(inputs.exposures, dtype=np.int64), ("exposure",)),
-        **{name: ArraySpec(count, ("volume",)) for name, count in counts.items()},
-        "track": ArraySpec(passives.state[0, :n_tracks].numpy(), ("muon", "column")),
-        "track_accepted": ArraySpec(full.track_accepted[:n_tracks].numpy(), ("muon",)),
-        "accepted_map": ArraySpec(full.accepted_map.numpy(), ("x", "y")),
-    }
+    arrays = _prediction_arrays(records, inputs.exposures, passives, bank["generated"])
     panels = geometry(volume)
+    aimed = len(passives) * passives.state.shape[1]
     attrs = {
         "geometry": panels,
         "budget_used": sum(panel["area"] * panel["m2_cost"] for panel in panels),
-        "seconds_per_muon": float(generated.sum()) / (n_volumes * aimed) / bank["rate_hz"],
+        "seconds_per_muon": float(bank["generated"].sum()) / aimed / bank["rate_hz"],
     }
-    metrics = {"accepted": int(counts["accepted"].sum()), "volumes": n_volumes}
+    metrics = {"accepted": int(arrays["accepted"].data.sum()), "volumes": len(passives)}
     return store.put_dataset("predictions", key, arrays, attrs, metrics)
 
 
@@ -217,29 +147,6 @@ def load_predictions(store: Store, ref: Ref) -> Predictions:
     )
 
 
-def _restore_volume(checkpoint: Mapping[str, Any]) -> Any:
-    world = World.model_validate(checkpoint["world"])
-    volume = build_volume(world, DetectorSettings.model_validate(checkpoint["detector"]))
-    volume.load_state_dict(checkpoint["volume"])
-    volume.assign_budget()
-    return volume
-
-
-def _restore_fit(
-    before: Mapping[str, Any],
-    opts: Mapping[str, torch.optim.Optimizer],
-    callbacks: list[Any],
-    loss: Any,
-) -> None:
-    """Continue a phase where its last checkpoint left it."""
-    for name, opt in opts.items():
-        opt.load_state_dict(before["opts"][name])
-    for callback, state in zip(callbacks, before["callbacks"], strict=True):
-        callback.load_state_dict(state)
-    if before["loss"]:
-        loss.load_state_dict(before["loss"])
-
-
 def _predict_exposure(wrapper: Any, passives: BankedPassives, n_muons: int) -> PredictionRecord:
     available = passives.state.shape[1]
     if n_muons > available:
@@ -251,6 +158,35 @@ def _predict_exposure(wrapper: Any, passives: BankedPassives, n_muons: int) -> P
     record = PredictionRecord()
     wrapper.predict(part, n_muons, n_muons, pred_cb=record)
     return record
+
+
+def _prediction_arrays(
+    records: Sequence[PredictionRecord],
+    exposures: Sequence[int],
+    passives: BankedPassives,
+    generated: Any,
+) -> dict[str, ArraySpec]:
+    """Predictions at all exposures; counts, map and some tracks at the full one."""
+    full, n_volumes = records[-1], len(passives)
+    accepted_track = full.track_accepted
+    assert accepted_track is not None
+    aimed = passives.state.shape[1]
+    predictions = np.stack([record.get_preds().numpy() for record in records])
+    counts = {
+        "generated": generated,
+        "aimed": np.full(n_volumes, aimed, dtype=np.int64),
+        "accepted": torch.cat(full.accepted).numpy(),
+        "used": torch.cat(full.used).numpy(),
+    }
+    return {
+        "prediction": ArraySpec(predictions, ("exposure", "volume")),
+        "truth": ArraySpec(passives.target.reshape(n_volumes, -1)[:, 0].numpy(), ("volume",)),
+        "n_muons": ArraySpec(np.array(exposures, dtype=np.int64), ("exposure",)),
+        **{name: ArraySpec(count, ("volume",)) for name, count in counts.items()},
+        "track": ArraySpec(passives.state[0, :N_TRACKS].numpy(), ("muon", "column")),
+        "track_accepted": ArraySpec(accepted_track[: min(N_TRACKS, aimed)].numpy(), ("muon",)),
+        "accepted_map": ArraySpec(full.accepted_map.numpy(), ("x", "y")),
+    }
 
 
 def _volumes(store: Store, ref: Ref) -> tuple[Tensor, Tensor]:

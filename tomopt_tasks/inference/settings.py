@@ -20,7 +20,7 @@ class PocaZFillLevelSettings(Config):
     detach_quantiles: Flag = False
     """Treat the clipping quantiles as constants; true is compat: TomOpt."""
     weighted_quantiles: Flag = True
-    """Muons count in the quantiles with their probability of acceptance; false is compat: TomOpt."""
+    """Muons count in the quantiles with their acceptance; false is compat: TomOpt."""
 
 
 class VoxelX0Settings(Config):

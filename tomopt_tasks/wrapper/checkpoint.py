@@ -1,0 +1,131 @@
+"""A fit taken apart after any epoch, as a tree, and put together again with the same bits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from tomopt_tasks.callbacks.base import Callback
+from tomopt_tasks.detectors.settings import DetectorSettings
+from tomopt_tasks.inference.settings import InferenceSettings
+from tomopt_tasks.losses.settings import LossSettings
+from tomopt_tasks.volume.settings import World
+from tomopt_tasks.volume.volume import Volume
+from tomopt_tasks.wrapper.build import PhaseBuilder, build_loss, build_volume, build_wrapper
+from tomopt_tasks.wrapper.observers import EpochRow, geometry
+from tomopt_tasks.wrapper.scans import BankedPassives
+from tomopt_tasks.wrapper.settings import Phase
+
+Tree = dict[str, Any]
+
+
+def first_tree(world: World, detector: DetectorSettings) -> Tree:
+    """The checkpoint before the first epoch."""
+    volume = build_volume(world, detector)
+    return {
+        "world": world.model_dump(mode="json"),
+        "detector": detector.model_dump(mode="json"),
+        "volume": dict(volume.state_dict()),
+        "opts": {},
+        "callbacks": [],
+        "loss": {},
+        "rates": {},
+        "fit": {"epoch": 0, "skip_opt_step": False, "stop": False},
+        "row": {"geometry": geometry(volume), "loss": None},
+    }
+
+
+def restore_volume(tree: Mapping[str, Any]) -> Volume:
+    """The volume of a checkpoint, with the detector as it was then."""
+    detector = DetectorSettings.model_validate(tree["detector"])
+    volume = build_volume(World.model_validate(tree["world"]), detector)
+    volume.load_state_dict(tree["volume"])
+    volume.assign_budget()
+    return volume
+
+
+class PhaseFit:
+    """One phase of a fit, going on from a checkpoint.
+
+    Args:
+        tree: the checkpoint.
+        phase: settings of the phase.
+        inference: from scatters to predictions.
+        loss: what is minimised.
+        seed: names the streams of the fit.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        phase: Phase,
+        inference: InferenceSettings,
+        loss: LossSettings,
+        seed: int,
+    ) -> None:
+        self.before = tree
+        volume = restore_volume(tree)
+        detector = DetectorSettings.model_validate(tree["detector"])
+        builder = PhaseBuilder(volume, detector, phase, tree["rates"])
+        opts = builder.optimisers()
+        loss_func, loss_callbacks = build_loss(loss)
+        self.callbacks: list[Callback] = builder.callbacks(opts, loss_callbacks)
+        self.recorder = EpochRow()
+        self.wrapper = build_wrapper(volume, inference, loss_func, opts, seed)
+
+    def run(
+        self, passives: BankedPassives, epoch: int, volumes_per_step: int, *, new: bool
+    ) -> None:
+        """One epoch of the loop.
+
+        Args:
+            passives: training volumes with their bank.
+            epoch: epochs before this one, over all phases.
+            volumes_per_step: volumes of one update.
+            new: whether the phase begins, so that nothing of it is to be taken up.
+        """
+        n_muons = passives.state.shape[1]
+        self.wrapper.begin(
+            [*self.callbacks, self.recorder],
+            trn_passives=passives,
+            val_passives=None,
+            passive_bs=min(volumes_per_step, len(passives)),
+            n_mu_per_volume=n_muons,
+            mu_bs=n_muons,
+            epoch=epoch,
+        )
+        if new:
+            self.wrapper.hook("on_train_begin")
+        else:
+            self._take_up()
+        self.wrapper.fit_epoch()
+
+    def _take_up(self) -> None:
+        """Continue where the last checkpoint of the phase left it."""
+        for name, opt in self.wrapper.opts.items():
+            opt.load_state_dict(self.before["opts"][name])
+        for callback, state in zip(self.callbacks, self.before["callbacks"], strict=True):
+            callback.load_state_dict(state)
+        if isinstance(self.wrapper.loss_func, torch.nn.Module):
+            self.wrapper.loss_func.load_state_dict(self.before["loss"])
+        self.wrapper.fit_params.skip_opt_step = self.before["fit"]["skip_opt_step"]
+
+    def tree(self) -> Tree:
+        """The checkpoint after the epoch."""
+        wrapper, fit = self.wrapper, self.wrapper.fit_params
+        loss = wrapper.loss_func
+        rates = {name: wrapper.get_opt_lr(name) for name in wrapper.opts}
+        return {
+            **self.before,
+            "volume": dict(wrapper.volume.state_dict()),
+            "opts": {name: opt.state_dict() for name, opt in wrapper.opts.items()},
+            "callbacks": [callback.state_dict() for callback in self.callbacks],
+            "loss": loss.state_dict() if isinstance(loss, torch.nn.Module) else {},
+            "rates": self.before["rates"] | rates,
+            "fit": {
+                "epoch": fit.epoch,
+                "skip_opt_step": bool(fit.skip_opt_step),
+                "stop": bool(fit.stop),
+            },
+            "row": self.recorder.row(),
+        }
