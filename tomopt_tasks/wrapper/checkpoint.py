@@ -13,7 +13,7 @@ from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.build import PhaseBuilder, build_loss, build_volume, build_wrapper
 from tomopt_tasks.wrapper.observers import EpochRow, geometry
-from tomopt_tasks.wrapper.scans import BankedPassives
+from tomopt_tasks.wrapper.scans import BankedPassives, mirrored
 from tomopt_tasks.wrapper.settings import Phase
 
 Tree = dict[str, Any]
@@ -64,6 +64,7 @@ class PhaseFit:
         seed: int,
     ) -> None:
         self.before = tree
+        self.phase = phase
         volume = restore_volume(tree)
         detector = DetectorSettings.model_validate(tree["detector"])
         builder = PhaseBuilder(volume, detector, phase, tree["rates"])
@@ -85,6 +86,9 @@ class PhaseFit:
             new: whether the phase begins, so that nothing of it is to be taken up.
         """
         n_muons = passives.state.shape[1]
+        if self.phase.mirror:
+            width_x, width_y = self.wrapper.volume.lw.tolist()
+            passives = mirrored(passives, epoch, (width_x, width_y))
         self.wrapper.begin(
             [*self.callbacks, self.recorder],
             trn_passives=passives,

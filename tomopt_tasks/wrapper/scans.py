@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopt_tasks.core import UserError
 from tomopt_tasks.rng import stream
 
 BLOCK = 4096
@@ -54,6 +55,34 @@ class BankedPassives:
         """Grids with their targets, each target of shape (1,) or that of the grid."""
         for grid, target in zip(self.x0, self.target, strict=True):
             yield grid, target.reshape(1) if target.ndim == 0 else target
+
+
+def mirrored(passives: BankedPassives, turn: int, size: tuple[float, float]) -> BankedPassives:
+    """The same volumes with muons in mirror image: volume v in image (v + turn) mod 4.
+
+    Images: as it is, x turned, y turned, both turned.
+
+    Args:
+        passives: volumes that are their own mirror images in x and in y.
+        turn: which image comes first.
+        size: width of the volumes in x and y [m].
+
+    Raises:
+        UserError: a volume is not its own mirror image.
+    """
+    x0 = passives.x0
+    if not (torch.equal(x0, x0.flip(2)) and torch.equal(x0, x0.flip(3))):
+        raise UserError(
+            "fit.mirror: the training volumes are not their own mirror images in x and y, so that "
+            "mirrored muons would belong to other objects; set fit.mirror to false"
+        )
+    image = (torch.arange(len(x0)) + turn) % 4
+    state = passives.state.clone()
+    for axis, turned in ((0, image % 2 == 1), (1, image >= 2)):
+        for position, slope in ((axis, axis + 2), (axis + 4, axis + 6)):
+            state[turned, :, position] = size[axis] - state[turned, :, position]
+            state[turned, :, slope] = -state[turned, :, slope]
+    return BankedPassives(x0, passives.target, state, passives.first)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from tomopt_tasks.core import Config
 from tomopt_tasks.quantities import (
     Count,
+    Flag,
     Memory,
     Natural,
     PositiveLength,
@@ -219,6 +220,10 @@ class _Common(Config):
 
     volumes_per_step: Count = 40
     """Volumes that one update looks at; >= 1."""
+    mirror: Flag = False
+    """See the training muons in mirror image, too: volumes and epochs take the four images (as they
+    are, x, y and both turned) in turn, so that a symmetric scene does not pull panels off centre by
+    the chance of its muons. Needs volumes that are their own mirror images."""
     parameters: ParameterRules = ParameterRules()
     """What learns."""
     optimiser: dict[str, OptimiserSettings] = Field(

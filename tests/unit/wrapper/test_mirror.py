@@ -1,0 +1,42 @@
+"""Mirror images of banked muons belong to the mirror image of the volume."""
+
+import pytest
+import torch
+
+from tests.unit.wrapper.common import passives
+from tomopt_tasks.core import UserError
+from tomopt_tasks.wrapper.scans import BankedPassives, mirrored
+
+
+def test_volumes_take_the_four_images_in_turn():
+    bank = passives()
+    image = mirrored(bank, 0, (1.0, 1.0))
+    assert torch.equal(image.state[0], bank.state[0])
+    assert torch.equal(image.state[1, :, 0], 1.0 - bank.state[1, :, 0])
+    assert torch.equal(image.state[1, :, 2], -bank.state[1, :, 2])
+    assert torch.equal(image.state[1, :, 1], bank.state[1, :, 1])
+    assert torch.equal(image.state[2, :, 5], 1.0 - bank.state[2, :, 5])
+    assert torch.equal(image.state[2, :, 4], bank.state[2, :, 4])
+    assert torch.equal(image.state[3, :, 6:8], -bank.state[3, :, 6:8])
+    assert torch.equal(image.state[..., 8], bank.state[..., 8])
+
+
+def test_the_next_turn_takes_the_next_image():
+    bank = passives()
+    later = mirrored(bank, 1, (1.0, 1.0))
+    assert torch.equal(later.state[3], bank.state[3])
+    assert not torch.equal(later.state[0], bank.state[0])
+
+
+def test_twice_the_same_image_is_the_bank_again():
+    bank = passives()
+    again = mirrored(mirrored(bank, 2, (1.0, 1.0)), 2, (1.0, 1.0))
+    torch.testing.assert_close(again.state, bank.state, rtol=0, atol=1e-15)
+
+
+def test_volumes_without_the_symmetry_are_refused():
+    bank = passives()
+    x0 = bank.x0.clone()
+    x0[0, 3, 2, 5] *= 2
+    with pytest.raises(UserError, match="not their own mirror images"):
+        mirrored(BankedPassives(x0, bank.target, bank.state), 0, (1.0, 1.0))
