@@ -1,4 +1,8 @@
-"""Multiple scattering: widths, joint deflection and displacement, slanted directions."""
+"""Multiple scattering: widths, joint deflection and displacement, slanted directions.
+
+Limits of the model (spec D-63): Gaussian, without the tails of single scattering; no energy loss;
+the true momentum is known; matter outside the voxels, the panels included, does not scatter.
+"""
 
 from tomopt_tasks.core import lazy_exports
 

@@ -168,6 +168,18 @@ def test_matter_crossed_follows_the_muons_that_are_left():
     torch.testing.assert_close(mu.crossed[:, 0], torch.tensor([0.1 / 0.0176, 0.0], dtype=F64))
 
 
+def test_d60_every_muon_crosses_the_whole_layer():
+    """D-60: a displacement above the top of the layer let a muon cross the rest unscattered."""
+    layer = passives(1, size=0.2, lw=(9.8, 9.8), x0=0.003)[0]
+    mu = beam(20_000, theta=0.8, x=4.9, z=0.4, momentum=0.2)
+    secant = 1 / torch.cos(mu.theta)
+    layer(mu)
+    torch.testing.assert_close(mu.crossed[:, 0], secant * 0.2 / 0.003)
+    torch.testing.assert_close(mu.z, torch.full((20_000,), 0.2, dtype=F64))
+    assert torch.isfinite(mu.muons).all()
+    assert (mu.theta < torch.pi / 2).all()
+
+
 def test_compat_settings_bring_the_width_of_one_step_back():
     """A layer that is one step of 1 cm of lead, beta = 1: golden number of the spec."""
     model = HighlandSettings(log_term="step", beta=False, displacement_sign=-1)
