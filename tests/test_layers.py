@@ -34,6 +34,7 @@ PHYSICS_EXCEPTIONS = {
 }
 
 FLOWS_MAY_USE = {
+    "uvicorn",  # runs Prefect's server
     "flows",
     "prefect",
     "tomopt_tasks._settings",
