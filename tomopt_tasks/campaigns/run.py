@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tomopt_tasks.campaigns.manifest import recorded
-from tomopt_tasks.campaigns.plan import CampaignPlan, complete, look_up_all
+from tomopt_tasks.campaigns.plan import CampaignPlan, look_up_all
 from tomopt_tasks.campaigns.slots import Job, Outcome, run_jobs
 from tomopt_tasks.campaigns.tables import make_tables
-from tomopt_tasks.campaigns.work import make_stage, run_member
+from tomopt_tasks.campaigns.work import make_stage, prepare, run_member
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 
@@ -35,7 +35,7 @@ class CampaignRun:
 
 
 def jobs_of(plan: CampaignPlan, refs: Mapping[str, Ref], url: str) -> list[Job]:
-    """What is missing: each shared stage is a job, and so is each member that is not complete."""
+    """What is missing: each shared stage is a job, and the own stages of each member are one."""
     kinds = {key: stage.kind for key, stage in plan.stages.items()}
     names = {
         key: f"{stage.label} ({key[:8]})" for key, stage in plan.shared.items() if key not in refs
@@ -47,7 +47,8 @@ def jobs_of(plan: CampaignPlan, refs: Mapping[str, Ref], url: str) -> list[Job]:
         after = frozenset(names[parent] for parent in parents if parent in names)
         jobs.append(Job(name, make_stage, (url, stage, parents), after))
     for each in plan.members:
-        if not complete(each, refs):
+        own = [stage.key for stage in each.stages if stage.key not in plan.shared]
+        if any(key not in refs for key in own):
             after = frozenset(names[stage.key] for stage in each.stages if stage.key in names)
             jobs.append(Job(each.name, run_member, (url, each), after))
     return jobs
@@ -78,7 +79,7 @@ def run_campaign(
         jobs = [job for job in jobs if job.name not in members]
     if jobs:
         with recorded(plan, store, run.outcomes):
-            for outcome in run_jobs(jobs, n_slots):
+            for outcome in run_jobs(jobs, n_slots, prepare):
                 run.outcomes[outcome.name] = outcome
                 if heard is not None:
                     heard(outcome, len(run.outcomes), len(jobs))

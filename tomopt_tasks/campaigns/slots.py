@@ -44,16 +44,19 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_jobs(jobs: Sequence[Job], n_slots: int) -> Iterator[Outcome]:
+def run_jobs(
+    jobs: Sequence[Job], n_slots: int, prepare: Callable[[], None] | None = None
+) -> Iterator[Outcome]:
     """Run jobs as soon as what they need is done, first come first served; outcomes as they come.
 
     Args:
         jobs: every name in ``after`` is that of a job.
         n_slots: processes at a time.
+        prepare: called once in every process, before its first job.
     """
     waiting = {job.name: job for job in jobs}
     ended: dict[str, Outcome] = {}
-    with _slots(min(n_slots, max(len(jobs), 1))) as free:
+    with _slots(min(n_slots, max(len(jobs), 1)), prepare) as free:
         running: dict[Future[Result], tuple[Job, _Slot]] = {}
         while waiting or running:
             yield from _blocked(waiting, ended)
@@ -102,7 +105,8 @@ def _outcome(job: Job, future: Future[Result], slot: "_Slot") -> Outcome:
 class _Slot:
     """A process that lives as long as its jobs do not kill it."""
 
-    def __init__(self) -> None:
+    def __init__(self, prepare: Callable[[], None] | None) -> None:
+        self._prepare = prepare
         self._pool = self._new()
 
     def submit(self, job: Job) -> Future[Result]:
@@ -116,12 +120,15 @@ class _Slot:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _new(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
+        context = get_context("spawn")
+        return ProcessPoolExecutor(
+            1, mp_context=context, initializer=_begin, initargs=(self._prepare,)
+        )
 
 
 @contextmanager
-def _slots(n: int) -> Iterator[list[_Slot]]:
-    slots = [_Slot() for _ in range(n)]
+def _slots(n: int, prepare: Callable[[], None] | None) -> Iterator[list[_Slot]]:
+    slots = [_Slot(prepare) for _ in range(n)]
     try:
         yield list(slots)
     finally:
@@ -129,13 +136,15 @@ def _slots(n: int) -> Iterator[list[_Slot]]:
             slot.close()
 
 
-def _begin() -> None:
+def _begin(prepare: Callable[[], None] | None) -> None:
     """One thread a process; no traceback on Ctrl+C between jobs; gone when the parent is."""
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+    if prepare is not None:
+        prepare()
 
 
 def _follow(sentinel: int) -> None:

@@ -1,21 +1,29 @@
 """What a process of a campaign does: one shared stage, or one member."""
 
-import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from tomopt_tasks.caching.closure import code_digest
 from tomopt_tasks.campaigns.plan import MemberPlan
 from tomopt_tasks.core import UserError
-from tomopt_tasks.planning.plan import Stage
+from tomopt_tasks.planning.plan import KINDS, Stage, plan_study
 from tomopt_tasks.runs import body
+from tomopt_tasks.runs.manifest import run_id
 from tomopt_tasks.runs.run import begin, run_all
 from tomopt_tasks.store.opening import open_store
 from tomopt_tasks.store.store import Store
 
-log = logging.getLogger(__name__)
+CHANGED = "the code changed while the campaign ran; run it again, it goes on with the new code"
+
+
+def prepare() -> None:
+    """Import the code of all stages and note its digests together, so that neither is newer."""
+    body.bodies()
+    for name in KINDS:
+        code_digest(name)
 
 
 def make_stage(url: str, stage: Stage, kinds: Mapping[str, str]) -> dict[str, Any]:
@@ -28,6 +36,8 @@ def make_stage(url: str, stage: Stage, kinds: Mapping[str, str]) -> dict[str, An
     """
 
     def work() -> dict[str, Any]:
+        if code_digest(stage.name) != stage.components["code"]:
+            raise UserError(CHANGED)
         store = _store(url)
         refs = {key: store.find(kinds[key], key) for key in stage.parents.values()}
         found = {key: ref for key, ref in refs.items() if ref is not None}
@@ -50,6 +60,8 @@ def run_member(url: str, plan: MemberPlan) -> dict[str, Any]:
     member = plan.member
 
     def work() -> dict[str, Any]:
+        if run_id(member.study, plan_study(member.study)) != plan.run:
+            raise UserError(CHANGED)
         source = (member.file, dict(member.changes))
         with begin(member.study, _store(url), "campaign", source=source) as run:
             run_all(run)

@@ -11,7 +11,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tomopt_tasks.config.campaign import BASE, Campaign, StartsAxis, point_names
+from tomopt_tasks.config.campaign import (
+    BASE,
+    Campaign,
+    PointsAxis,
+    StartsAxis,
+    ValuesAxis,
+    point_names,
+)
 from tomopt_tasks.config.compose import Override, change_document
 from tomopt_tasks.config.document import Document, Mark, read_document, read_text
 from tomopt_tasks.config.load import load_study
@@ -205,7 +212,14 @@ class _Builder:
 
     def _written(self, axis: str, label: str, place: str) -> Path:
         """Where a change stands in the file."""
-        return ("axes", axis, "points", label, place)
+        written, settings = self.document.data["axes"][axis], self.settings.axes[axis]
+        here: Path = ("axes", axis)
+        if isinstance(settings, PointsAxis):
+            return (*here, "points", label, place)
+        if isinstance(settings, ValuesAxis):
+            index = self._points(axis).index(label)
+            return (*here, index) if isinstance(written, list) else (*here, "values", index)
+        return here
 
 
 def _placed(error: UserError, changes: Sequence[_Change], member: str) -> UserError:

@@ -1,0 +1,90 @@
+"""Jobs side by side: what fails or is killed takes nothing else with it."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tomopt_tasks.campaigns.slots import KILLED, Job, run_jobs
+
+
+def fine(name):
+    return {"name": name}
+
+
+def slow(seconds):
+    begun = time.time()
+    time.sleep(seconds)
+    return {"begun": begun, "ended": time.time(), "threads": os.environ["OMP_NUM_THREADS"]}
+
+
+def broken():
+    return {"error": "no muons"}
+
+
+def raising():
+    raise ValueError("a bug")
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def run(jobs, n_slots=2):
+    return {outcome.name: outcome for outcome in run_jobs(jobs, n_slots)}
+
+
+def job(name, call=fine, arguments=None, after=()):
+    given = (name,) if call is fine and arguments is None else (arguments or ())
+    return Job(name, call, given, frozenset(after))
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    jobs = [
+        job("killed", killed),
+        job("broken", broken),
+        job("raising", raising),
+        job("needs broken", after=["broken"]),
+        job("needs that", after=["needs broken"]),
+        job("last", after=["first"]),
+        job("first"),
+        job("alone"),
+    ]
+    return run(jobs)
+
+
+def test_every_job_has_one_outcome_whatever_happens_to_the_others(outcomes):
+    states = {name: outcome.state for name, outcome in outcomes.items()}
+    assert states == {
+        "killed": "failed",
+        "broken": "failed",
+        "raising": "failed",
+        "needs broken": "blocked",
+        "needs that": "blocked",
+        "first": "done",
+        "last": "done",
+        "alone": "done",
+    }
+
+
+def test_the_reason_is_told(outcomes):
+    assert outcomes["killed"].error == KILLED
+    assert outcomes["broken"].error == "no muons"
+    assert outcomes["raising"].error == "ValueError: a bug"
+    assert outcomes["needs broken"].error == "needs broken"
+    assert outcomes["alone"].result == {"name": "alone"}
+
+
+def test_a_job_waits_for_what_it_needs(outcomes):
+    order = list(outcomes)
+    assert order.index("first") < order.index("last")
+
+
+def test_two_slots_work_at_the_same_time_with_one_thread_each():
+    found = run([job("a", slow, (1.5,)), job("b", slow, (1.5,))])
+    a, b = found["a"].result, found["b"].result
+    assert max(a["begun"], b["begun"]) < min(a["ended"], b["ended"])
+    assert (a["threads"], b["threads"]) == ("1", "1")
