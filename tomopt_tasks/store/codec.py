@@ -78,13 +78,33 @@ def decode(skeleton: object, buffers: Mapping[str, bytes | memoryview]) -> Any: 
     Raises:
         Damage: the skeleton is malformed, too big, or points outside its buffers.
     """
+    return _decoded(_Decoder(buffers), skeleton)
+
+
+def _decoded(decoder: "_Decoder", skeleton: object) -> Any:  # noqa: ANN401
     try:
-        return _Decoder(buffers).node(skeleton, 0)
+        return decoder.node(skeleton, 0)
     except (KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
         if isinstance(error, Damage):
             raise
         msg = f"its skeleton is malformed ({type(error).__name__}: {error})"
         raise Damage(msg) from error
+
+
+class TensorShape(NamedTuple):
+    """What an outline shows in the place of a tensor."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def outline(skeleton: object, buffers: Mapping[str, bytes | memoryview]) -> Any:  # noqa: ANN401
+    """Like `decode`, checks included, but with a `TensorShape` for each tensor: without torch.
+
+    Raises:
+        Damage: as `decode`.
+    """
+    return _decoded(_Outliner(buffers), skeleton)
 
 
 class _Encoder:
@@ -192,8 +212,18 @@ class _Decoder:
         raise Damage(msg)
 
     def tensor(self, name: Any, shape: Any, offset: Any) -> Any:  # noqa: ANN401  (untrusted)
+        """A tensor whose buffer was found to hold it."""
         import torch  # noqa: PLC0415  (a plan must start without it)
 
+        start, stop = self.span(name, shape, offset)
+        dtype = getattr(torch, name)
+        if start == stop:
+            return torch.empty(shape, dtype=dtype)
+        raw = bytearray(self.buffers[name][start:stop])
+        return torch.frombuffer(raw, dtype=torch.uint8).view(dtype).reshape(shape)
+
+    def span(self, name: Any, shape: Any, offset: Any) -> tuple[int, int]:  # noqa: ANN401
+        """First byte of a tensor in its buffer, and the one after its last."""
         sizes = [offset, *shape]
         if name not in TENSOR_DTYPES or len(shape) > MAX_AXES:
             msg = f"its skeleton has a tensor of dtype {name!r} with {len(shape)} axes"
@@ -207,8 +237,10 @@ class _Decoder:
         if (offset + count) * item > buffer.nbytes:
             msg = f"its skeleton has a tensor of shape {shape} that ends outside its buffer"
             raise Damage(msg)
-        dtype = getattr(torch, name)
-        if count == 0:
-            return torch.empty(shape, dtype=dtype)
-        raw = bytearray(buffer[offset * item : (offset + count) * item])
-        return torch.frombuffer(raw, dtype=torch.uint8).view(dtype).reshape(shape)
+        return offset * item, (offset + count) * item
+
+
+class _Outliner(_Decoder):
+    def tensor(self, name: Any, shape: Any, offset: Any) -> TensorShape:  # noqa: ANN401
+        self.span(name, shape, offset)
+        return TensorShape(name, tuple(shape))

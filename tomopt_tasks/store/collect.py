@@ -66,10 +66,22 @@ def retire(backend: Backend, ref: Ref) -> None:
     """Delete an object but keep its ref, so that curves can still be drawn from its metrics."""
     base = base_path(ref.kind, ref.key)
     data = seal("tombstone", {"ref": ref.model_dump(mode="json")})
-    backend.put_if_absent(base + TOMBSTONE_SUFFIX, data)
-    backend.delete(record_path(ref.kind, ref.key))
-    backend.delete(manifest_path(ref.kind, ref.key))  # before its data: nobody sees half of it
-    backend.delete_prefix(base)
+    if tombstone(backend, ref.kind, ref.key) != ref:  # an older one may be of other content
+        backend.delete(base + TOMBSTONE_SUFFIX)
+        backend.put_if_absent(base + TOMBSTONE_SUFFIX, data)
+    _remove(backend, ref.kind, ref.key)
+
+
+def forget(backend: Backend, kind: str, key: str) -> None:
+    """Delete an object and its tombstone: as if it had never been made."""
+    backend.delete(base_path(kind, key) + TOMBSTONE_SUFFIX)
+    _remove(backend, kind, key)
+
+
+def _remove(backend: Backend, kind: str, key: str) -> None:
+    backend.delete(record_path(kind, key))
+    backend.delete(manifest_path(kind, key))  # before its data: nobody sees half of it
+    backend.delete_prefix(base_path(kind, key))
 
 
 def tombstone(backend: Backend, kind: str, key: str) -> Ref | None:
@@ -81,6 +93,15 @@ def tombstone(backend: Backend, kind: str, key: str) -> Ref | None:
         return Ref.model_validate(unseal(blob.data, "tombstone", f"{kind} {key[:12]}")["ref"])
     except (Damage, KeyError, ValueError):
         return None
+
+
+def retired(backend: Backend, kind: str) -> set[str]:
+    """Keys of which a tombstone is left."""
+    parts = (part for part in backend.children(kind) if len(part) == 2)
+    names = (name for part in parts for name in backend.children(f"{kind}/{part}"))
+    return {
+        name.removesuffix(TOMBSTONE_SUFFIX) for name in names if name.endswith(TOMBSTONE_SUFFIX)
+    }
 
 
 def _single_files(backend: Backend, before: float) -> Iterator[Garbage]:

@@ -6,7 +6,7 @@ the digest of the content (arrays and attributes, not compressed). Readers resol
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -223,6 +223,12 @@ class Dataset:
         for index in chunks.touched(meta, axis, start, stop):
             chunks.paste(out, self._chunk(name, meta, index), index, axis, start)
         return out if step == 1 else out[(slice(None),) * axis + (slice(None, None, step),)]
+
+    def each_chunk(self, name: str) -> Iterator[np.ndarray]:
+        """Every chunk of an array, one after the other, padded at the edges."""
+        meta = self.info(name)
+        for index in chunks.indices(meta):
+            yield self._chunk(name, meta, index)
 
     def _object(self, name: str) -> bytes:
         entry = self._manifest.objects.get(name)

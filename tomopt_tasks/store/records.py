@@ -124,6 +124,20 @@ def unpack(data: bytes) -> Any:  # noqa: ANN401
     Raises:
         Damage: crafted contents: other codecs, dtypes, names or sizes than a store writes.
     """
+    return codec.decode(*_parts(data))
+
+
+def outline(data: bytes) -> Any:  # noqa: ANN401
+    """The tree of a record that `peek` has verified, with shapes for tensors; without torch.
+
+    Raises:
+        Damage: as `unpack`.
+    """
+    return codec.outline(*_parts(data))
+
+
+def _parts(data: bytes) -> tuple[Any, dict[str, bytes]]:
+    """Skeleton and buffers."""
     with _opened(data) as archive:
         names = {info.filename for info in archive.infolist()}
         arrays = {name.partition("/")[0] for name in names if "/" in name}
@@ -133,7 +147,7 @@ def unpack(data: bytes) -> Any:  # noqa: ANN401
         msg = "it has no skeleton"
         raise Damage(msg)
     skeleton = parse_json(buffers.pop(SKELETON))
-    return codec.decode(skeleton, {name.removeprefix(BUFFER): b for name, b in buffers.items()})
+    return skeleton, {name.removeprefix(BUFFER): buffer for name, buffer in buffers.items()}
 
 
 def _add_buffer(entries: Entries, name: str, dtype: str, buffer: bytes) -> None:

@@ -10,7 +10,7 @@ from tomopt_tasks.core import Config, UserError
 KEY = re.compile(r"[0-9a-f]{64}")
 KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
 RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}")
-RESERVED_KINDS = frozenset({"runs"})
+RESERVED_KINDS = frozenset({"pins", "reports", "runs"})
 RECORD_SUFFIX = ".zarr.zip"
 MANIFEST_SUFFIX = ".json"
 TOMBSTONE_SUFFIX = ".gone.json"

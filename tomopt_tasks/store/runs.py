@@ -48,6 +48,15 @@ def run_ids(backend: Backend) -> list[str]:
     return backend.children(RUNS)
 
 
+def recent(backend: Backend) -> list[str]:
+    """Ids of all runs, the one with the latest entry first; nothing is read."""
+    last: dict[str, float] = {}
+    for path, stat in backend.listing(RUNS).items():
+        run = path.split("/")[1]
+        last[run] = max(last.get(run, 0.0), stat.modified)
+    return sorted(last, key=lambda run: (-last[run], run))
+
+
 def _path(run_id: str, number: int) -> str:
     return f"{RUNS}/{run_id}/{number:08d}.json"
 

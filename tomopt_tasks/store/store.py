@@ -3,18 +3,19 @@
 import logging
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tomopt_tasks.store import collect, datasets, records, runs
+from tomopt_tasks.store import audit, collect, datasets, pins, records, runs
 from tomopt_tasks.store.arrays import ArraySpec
+from tomopt_tasks.store.audit import Looked
 from tomopt_tasks.store.backend import DAMAGED, Backend, Stat
 from tomopt_tasks.store.collect import Garbage
 from tomopt_tasks.store.datasets import Content, Dataset, Manifest
 from tomopt_tasks.store.errors import Damage, DamagedObject, KeyCollision, StoreUnavailable
 from tomopt_tasks.store.formats import jsonable, seal
 from tomopt_tasks.store.refs import Ref, base_path, check_name, manifest_path, record_path
-from tomopt_tasks.store.verify import Verifier
+from tomopt_tasks.store.verify import Verifier, check_same, lost
 
 COMMITTED = re.compile(r"([0-9a-f]{64})(\.zarr\.zip|\.json)")
 
@@ -66,16 +67,19 @@ class Store:
         Raises:
             DamagedObject: it is lost or altered; it was set aside, so that it can be made again.
         """
+        return self._read(ref, records.unpack)
+
+    def _read(self, ref: Ref, unpack: Callable[[bytes], Any]) -> Any:  # noqa: ANN401
         path = record_path(ref.kind, ref.key)
         blob = self.backend.get(path, records.MAX_RECORD_BYTES)
         if blob is None:
-            raise _lost(ref)
+            raise lost(ref)
         try:
             found = records.peek(blob.data, ref.kind, ref.key)
-            tree = records.unpack(blob.data) if found.sha256 == ref.sha256 else None
+            tree = unpack(blob.data) if found.sha256 == ref.sha256 else None
         except Damage as damage:
             raise self._set_aside(path, blob.stat, damage) from damage
-        _check_same(ref, found)
+        check_same(ref, found)
         return tree
 
     # ----------------------------------------------------------------- datasets
@@ -112,13 +116,13 @@ class Store:
         path = manifest_path(ref.kind, ref.key)
         blob = self.backend.get(path, datasets.MAX_MANIFEST_BYTES)
         if blob is None:
-            raise _lost(ref)
+            raise lost(ref)
         try:
             manifest = datasets.read_manifest(blob.data, ref.kind, ref.key)
             opened = self._open(manifest, blob.stat)
         except Damage as damage:
             raise self._set_aside(path, blob.stat, damage) from damage
-        _check_same(ref, manifest.ref)
+        check_same(ref, manifest.ref)
         return opened
 
     # --------------------------------------------------------------------- find
@@ -155,15 +159,55 @@ class Store:
         """Sorted ids of all runs."""
         return runs.run_ids(self.backend)
 
+    def recent_runs(self) -> list[str]:
+        """Ids of all runs, the one with the latest entry first."""
+        return runs.recent(self.backend)
+
     # ------------------------------------------------------------------ upkeep
 
     def kinds(self) -> list[str]:
         """Sorted kinds of which there is or was an object."""
         return collect.kinds(self.backend)
 
+    def outline(self, ref: Ref) -> Any:  # noqa: ANN401
+        """The tree of a record with a `TensorShape` for each tensor; torch is not imported.
+
+        Raises:
+            DamagedObject: it is lost or altered; it was set aside, so that it can be made again.
+        """
+        return self._read(ref, records.outline)
+
+    def modified(self, ref: Ref) -> float | None:
+        """When an object was committed, in seconds since the epoch; None if it is not there."""
+        for path in (record_path(ref.kind, ref.key), manifest_path(ref.kind, ref.key)):
+            stat = self.backend.stat(path)
+            if stat is not None:
+                return stat.modified
+        return None
+
+    def audit(self, *, deep: bool = False) -> Iterator[Looked]:
+        """Look at everything and change nothing; ``deep`` reads the data of datasets too."""
+        return audit.audit(self.backend, deep=deep)
+
+    def pin(self, kind: str, key: str, *, keep: bool = True) -> None:
+        """Let no clean-up give an object up; ``keep=False`` takes that back."""
+        (pins.pin if keep else pins.unpin)(self.backend, kind, key)
+
+    def pinned(self) -> set[tuple[str, str]]:
+        """Kind and key of all pinned objects."""
+        return pins.pinned(self.backend)
+
+    def forget(self, kind: str, key: str) -> None:
+        """Delete an object and its tombstone, so that the stage that made it runs again."""
+        collect.forget(self.backend, kind, key)
+
     def retire(self, ref: Ref) -> None:
         """Delete an object but keep its ref as a tombstone, for the curves."""
         collect.retire(self.backend, ref)
+
+    def retired(self, kind: str) -> set[str]:
+        """Keys of which a tombstone is left; some may have been made again since."""
+        return collect.retired(self.backend, kind)
 
     def tombstone(self, kind: str, key: str) -> Ref | None:
         """The ref of a retired object, or None."""
@@ -284,17 +328,3 @@ class Store:
 
 def _metrics(metrics: Mapping[str, object] | None) -> dict[str, Any]:
     return {name: jsonable(value, f"metrics.{name}") for name, value in (metrics or {}).items()}
-
-
-def _lost(ref: Ref) -> DamagedObject:
-    msg = f"{ref.kind} {ref.key[:12]} is not in the store; run again to make it anew"
-    return DamagedObject(msg)
-
-
-def _check_same(ref: Ref, found: Ref) -> None:
-    if ref.sha256 != found.sha256:
-        msg = (
-            f"{ref.kind} {ref.key[:12]} in the store has content {found.sha256[:12]}, the ref "
-            f"says {ref.sha256[:12]}; it was made again since: find it again by its key"
-        )
-        raise DamagedObject(msg)

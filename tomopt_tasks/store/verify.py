@@ -1,8 +1,9 @@
 """Bytes are believed once their digest was checked; the check is remembered until they change."""
 
 from tomopt_tasks.store.backend import Backend, Stat
-from tomopt_tasks.store.errors import Damage
+from tomopt_tasks.store.errors import Damage, DamagedObject
 from tomopt_tasks.store.formats import digest
+from tomopt_tasks.store.refs import Ref
 
 Entry = tuple[int, str]
 """Size [bytes] and sha256 of a stored object, as a manifest lists it."""
@@ -44,3 +45,23 @@ class Verifier:
             raise Damage(msg)
         if self._known.get(path) != (stat, entry[1]) or stat.size != entry[0]:
             self.read(path, entry)
+
+
+def lost(ref: Ref) -> DamagedObject:
+    """The error for an object that is not there."""
+    msg = f"{ref.kind} {ref.key[:12]} is not in the store; run again to make it anew"
+    return DamagedObject(msg)
+
+
+def check_same(ref: Ref, found: Ref) -> None:
+    """Refuse content that is not what a ref was given for.
+
+    Raises:
+        DamagedObject: it has another digest.
+    """
+    if ref.sha256 != found.sha256:
+        msg = (
+            f"{ref.kind} {ref.key[:12]} in the store has content {found.sha256[:12]}, the ref "
+            f"says {ref.sha256[:12]}; it was made again since: find it again by its key"
+        )
+        raise DamagedObject(msg)
