@@ -13,7 +13,7 @@ from tomopt_tasks.project import default_store
 from tomopt_tasks.reports.artifacts import Page
 from tomopt_tasks.runs.outputs import write_report
 from tomopt_tasks.runs.progress import progress_for
-from tomopt_tasks.runs.run import begin
+from tomopt_tasks.runs.run import Request, begin
 from tomopt_tasks.store.opening import open_store
 
 
@@ -22,6 +22,8 @@ def optimise(
     study: str = "data/studies/ladle_furnace.yaml",
     changes: dict[str, str] | None = None,
     store: str | None = None,
+    accept_code_changes: bool = False,  # noqa: FBT001, FBT002 - a box in Prefect's form
+    force: list[str] | None = None,
 ) -> str:
     """Run a study; the id of the run.
 
@@ -29,11 +31,14 @@ def optimise(
         study: the study file.
         changes: place in the file -> other value, e.g. {"fit.phases[1].epochs": "20"}.
         store: folder of the results; default: data/store.
+        accept_code_changes: take stored results of older code; tables mark them.
+        force: stages to run again, e.g. "evaluate" or "fit_epoch@3".
     """
     plan = load_study(study, list((changes or {}).items()))
     results = open_store(store or default_store())
     call, progress = tasks.ThroughPrefect(), progress_for()
-    with begin(plan, results, "prefect", call, progress, source=(study, changes or {})) as run:
+    request = Request(study, changes or {}, accept_code_changes, force or ())
+    with begin(plan, results, "prefect", call, progress, request=request) as run:
         page = Page(run.id)
         run.all(tasks.make_volumes)  # ladles with a known fill height: train, valid, test
         run.all(tasks.transport_muons)  # muons through them, seen above and below; no detector yet

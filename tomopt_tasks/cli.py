@@ -4,6 +4,8 @@ Starts in a fraction of a second: torch, Prefect and the drawing libraries are i
 commands that need them. What a user can mend ends in one sentence and exit code 2.
 """
 
+import os
+import shlex
 import sys
 from enum import StrEnum
 from importlib import metadata
@@ -13,6 +15,7 @@ from typing import Annotated
 import typer
 
 from tomopt_tasks.campaigns.command import app as campaign_app
+from tomopt_tasks.commands.app import AsJson, StoreUrl, add_to, say
 from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
 from tomopt_tasks.project import default_store
@@ -31,9 +34,13 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="a.b=1", help="Change one entry of the study; repeatable."),
 ]
-StoreUrl = Annotated[
-    str | None,
-    typer.Option("--store", help="Where results lie; default: $TOMOPT_STORE, else data/store."),
+AcceptCode = Annotated[
+    bool,
+    typer.Option("--accept-code-changes", help="Take results of older code; tables mark them."),
+]
+Force = Annotated[
+    list[str] | None,
+    typer.Option("--force", metavar="STAGE[@EPOCH]", help="Run again, stored or not; repeatable."),
 ]
 
 
@@ -55,7 +62,7 @@ def main() -> None:
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,  # noqa: FBT002
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
         typer.echo(f"tomopt {metadata.version('tomopt-tasks')}")
@@ -67,18 +74,21 @@ def plan(
     study: StudyFile,
     changes: Changes = None,
     store: StoreUrl = None,
-    every: Annotated[bool, typer.Option("--all", help="One line for every epoch.")] = False,  # noqa: FBT002
+    every: Annotated[bool, typer.Option("--all", help="One line for every epoch.")] = False,
+    accept_code: AcceptCode = False,
+    force: Force = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Say what would run and why; nothing runs."""
+    """Say what would run, why, and what it would cost; nothing runs."""
+    from tomopt_tasks.commands import plan as command  # noqa: PLC0415
     from tomopt_tasks.config.load import load_study  # noqa: PLC0415
-    from tomopt_tasks.planning.lookup import existing_store, look_up  # noqa: PLC0415
-    from tomopt_tasks.planning.plan import plan_study  # noqa: PLC0415
-    from tomopt_tasks.planning.show import plan_lines  # noqa: PLC0415
+    from tomopt_tasks.planning.lookup import existing_store  # noqa: PLC0415
+    from tomopt_tasks.runs.run import Request  # noqa: PLC0415
 
     loaded = load_study(study, pairs(changes))
-    steps = look_up(plan_study(loaded), existing_store(store or default_store()), loaded.study)
-    for line in plan_lines(steps, every=every):
-        typer.echo(line)
+    request = Request(str(study), dict(pairs(changes)), accept_code, force or ())
+    results = existing_store(store or default_store())
+    say(command.plan(loaded, results, request, every=every), as_json=as_json)
 
 
 @app.command()
@@ -87,30 +97,45 @@ def run(
     changes: Changes = None,
     store: StoreUrl = None,
     runner: Annotated[Runner, typer.Option(help="Under Prefect, or without it.")] = Runner.prefect,
+    accept_code: AcceptCode = False,
+    force: Force = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of torch; default: 1.", min=1, max=1024)
+    ] = None,
 ) -> None:
     """Optimise the detector of a study and report; what is stored already does not run again."""
     from tomopt_tasks.config.load import load_study  # noqa: PLC0415
-    from tomopt_tasks.runs import command  # noqa: PLC0415
+    from tomopt_tasks.runs import command, machine  # noqa: PLC0415
+    from tomopt_tasks.runs.run import Request  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
+    if threads is not None:
+        os.environ[machine.THREADS] = str(threads)
     loaded = load_study(study, pairs(changes))
     results = open_store(store or default_store())
-    source = (str(study), dict(pairs(changes)))
+    request = Request(str(study), dict(pairs(changes)), accept_code, force or ())
     try:
         if runner is Runner.plain:
-            lines = command.run_plain(loaded, results, source)
+            lines = command.run_plain(loaded, results, request)
         else:
             typer.echo("starting Prefect", err=True)
             from flows.optimise import optimise  # noqa: PLC0415
             from flows.serving import prefect_server  # noqa: PLC0415
 
             with prefect_server(meanwhile=_import_engine):
-                lines = command.run_flow(optimise, results, source)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; everything finished is stored: run it again to go on", err=True)
-        raise typer.Exit(130) from None
+                lines = command.run_flow(optimise, results, request)
+    except KeyboardInterrupt as stop:
+        typer.echo(interrupted(stop), err=True)
+        raise typer.Exit(getattr(stop, "exit_code", 130)) from None
     for line in lines:
         typer.echo(line)
+
+
+def interrupted(stop: KeyboardInterrupt) -> str:
+    """What has become of a run that was stopped, and how to go on."""
+    lost = "what was finished is stored" if getattr(stop, "at_once", True) else "all is stored"
+    command = shlex.join(["tomopt", *sys.argv[1:]])
+    return f"{stop or 'interrupted'}: {lost}; go on with: {command}"
 
 
 @app.command()
@@ -145,13 +170,13 @@ def evaluate(
     store: StoreUrl = None,
 ) -> None:
     """Judge a detector of your own against the designs of a run, on the same muons."""
-    from tomopt_tasks.runs.command import table_lines  # noqa: PLC0415
+    from tomopt_tasks.reports.text import columns  # noqa: PLC0415
     from tomopt_tasks.runs.judging import judge  # noqa: PLC0415
     from tomopt_tasks.runs.manifest import find_run  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
     results = open_store(store or default_store(), create=False)
-    for line in table_lines(judge(results, find_run(results, against), detector).rows):
+    for line in columns(judge(results, find_run(results, against), detector).rows):
         typer.echo(line)
 
 
@@ -169,6 +194,9 @@ def _import_engine() -> None:
     """Torch, the stages and the drawing library take seconds to import."""
     import tomopt_tasks.reports.page  # noqa: PLC0415
     import tomopt_tasks.stages  # noqa: F401, PLC0415
+
+
+add_to(app)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 
 from tests.pipeline.common import TINY, changed, counted, fake_bodies, flip_bit, objects, tiny
 from tomopt_tasks.caching import numerics
-from tomopt_tasks.planning import history, look_up, lookup, plan, plan_study
+from tomopt_tasks.planning import history, look_up, plan, plan_study, reasons
 from tomopt_tasks.planning.history import pack, unpack
 from tomopt_tasks.planning.show import plan_lines
 from tomopt_tasks.runs.run import begin, run_all
@@ -121,7 +121,7 @@ def ready(store, fake_bodies):
     return store
 
 
-def reasons(study, store) -> dict[str, str]:
+def why(study, store) -> dict[str, str]:
     steps = look_up(plan_study(study), store, study.study)
     return {step.stage.label: step.reason for step in steps if step.ref is None}
 
@@ -133,26 +133,26 @@ def test_without_a_store_everything_is_new():
 
 
 def test_after_a_run_nothing_would_run(ready):
-    assert reasons(tiny(), ready) == {}
+    assert why(tiny(), ready) == {}
     lines = plan_lines(look_up(plan_study(tiny()), ready, "tiny"))
     assert lines[-1] == "all 19 are stored"
     assert "coarse epoch 1 to 2  cached" in lines
 
 
 def test_the_reason_names_the_setting_and_its_values(ready):
-    said = reasons(changed(("evaluation.edges", "smooth")), ready)
+    said = why(changed(("evaluation.edges", "smooth")), ready)
     assert said["fit on test"] == "edges: hard -> smooth"
     assert said["evaluation"] == "evaluation.edges: hard -> smooth"
 
 
 def test_what_only_follows_says_what_it_follows(ready):
-    said = reasons(changed(("fit.seed", "9")), ready)
+    said = why(changed(("fit.seed", "9")), ready)
     assert said["start of the fit"] == "seed: 3 -> 9"
     assert said["fit on test"] == "follows fine epoch 2"
 
 
 def test_new_epochs_are_new_and_old_ones_stay(ready):
-    said = reasons(changed(("fit.phases[1].epochs", "4")), ready)
+    said = why(changed(("fit.phases[1].epochs", "4")), ready)
     assert said["fine epoch 3"] == said["fine epoch 4"] == "new"
     assert set(said) == {"fine epoch 3", "fine epoch 4", "evaluation"} | FITTED
 
@@ -162,7 +162,7 @@ def test_lost_and_damaged_objects_are_told_from_new_ones(ready):
     planned = keys(tiny())
     files[planned["coarse epoch 2"]].unlink()
     flip_bit(files[planned["test bank"]])
-    assert reasons(tiny(), ready) == {
+    assert why(tiny(), ready) == {
         "coarse epoch 2": "lost or damaged",
         "test bank": "lost or damaged",
     }
@@ -175,7 +175,7 @@ def test_stages_that_a_killed_run_did_not_reach_say_so(store, fake_bodies):
     fake_bodies["predict"] = fail
     with pytest.raises(KeyboardInterrupt), begin(tiny(), store) as run:
         run_all(run)
-    said = reasons(tiny(), store)
+    said = why(tiny(), store)
     assert set(said.values()) == {"not reached by an earlier run"}
     assert set(said) == SCORES | {"evaluation"}
 
@@ -183,18 +183,18 @@ def test_stages_that_a_killed_run_did_not_reach_say_so(store, fake_bodies):
 def test_a_change_of_code_names_the_file(ready, monkeypatch):
     monkeypatch.setattr(plan, "code_digest", lambda name: "0" * 64 if name == "evaluate" else name)
     parts = {"tomopt_tasks.stages": "0", "tomopt_tasks.evaluation.merit": "1"}
-    for module in (history, lookup):
+    for module in (history, reasons):
         monkeypatch.setattr(module, "code_parts", lambda _: parts)
-    said = reasons(tiny(), ready)["evaluation"]
+    said = why(tiny(), ready)["evaluation"]
     assert said.startswith("code: ")
     assert "tomopt_tasks/evaluation/merit.py" in said
 
 
 def test_another_study_explains_small_differences_only(ready):
-    small = reasons(changed(("study", "other"), ("evaluation.bootstrap", "200")), ready)
+    small = why(changed(("study", "other"), ("evaluation.bootstrap", "200")), ready)
     assert small == {"evaluation": "evaluation.bootstrap: 100 -> 200"}
     seeds = [(f"{part}.seed", "9") for part in ("scenes", "muons", "fit", "evaluation")]
-    large = reasons(
+    large = why(
         changed(("study", "other"), ("muons.per_volume", "70"), ("muons.aim", "false"), *seeds),
         ready,
     )
@@ -270,7 +270,7 @@ def test_after_an_early_stop_the_other_epochs_are_the_last_checkpoint(store, fak
     epochs = [key for key in run.executed if key in {planned[label] for label in EPOCHS}]
     assert epochs == [planned["coarse search 1"], planned["coarse epoch 1"]]
     assert run.refs[planned["fine epoch 2"]].key == planned["coarse epoch 1"]
-    assert reasons(tiny(), store) == {}
+    assert why(tiny(), store) == {}
 
 
 def test_a_body_that_gives_other_bytes_raises_the_alarm(ready, fake_bodies, caplog):

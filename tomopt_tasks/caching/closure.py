@@ -19,8 +19,9 @@ from pathlib import Path
 
 from tomopt_tasks.caching.syntax import DATA, LOOSE, WHOLE, Definition, Module, Place, read_module
 
-CARRIERS = frozenset({"store", "quantities", "runs"})
-"""The store's format has a version of its own; quantities make numbers that the key holds."""
+CARRIERS = frozenset({"interrupts", "store", "quantities", "runs"})
+"""The store's format has a version of its own; quantities make numbers that the key holds; signals
+decide when a stage goes on, not what it makes."""
 
 
 class Sources:

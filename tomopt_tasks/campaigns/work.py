@@ -12,7 +12,7 @@ from tomopt_tasks.core import UserError
 from tomopt_tasks.planning.plan import KINDS, Stage, plan_study
 from tomopt_tasks.runs import body
 from tomopt_tasks.runs.manifest import run_id
-from tomopt_tasks.runs.run import begin, run_all
+from tomopt_tasks.runs.run import Request, begin, run_all
 from tomopt_tasks.store.opening import open_store
 from tomopt_tasks.store.store import Store
 
@@ -62,8 +62,8 @@ def run_member(url: str, plan: MemberPlan) -> dict[str, Any]:
     def work() -> dict[str, Any]:
         if run_id(member.study, plan_study(member.study)) != plan.run:
             raise UserError(CHANGED)
-        source = (member.file, dict(member.changes))
-        with begin(member.study, _store(url), "campaign", source=source) as run:
+        request = Request(member.file, dict(member.changes))
+        with begin(member.study, _store(url), "campaign", request=request) as run:
             run_all(run)
         return {"executed": len(run.executed), "cached": run.cached, "run": run.id}
 

@@ -5,7 +5,7 @@ Nothing runs here and nothing is read but the study, so a plan costs millisecond
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tomopt_tasks.caching.closure import code_digest
@@ -52,6 +52,9 @@ class Stage:
     """Everything that the key hashes."""
     key: str
     """Where its result lies."""
+    older: Mapping[str, str] = field(default_factory=dict)
+    """Module -> digest of the code that made it, where that is accepted though it is not the code
+    of this process; else empty."""
 
     @property
     def kind(self) -> str:

@@ -17,7 +17,7 @@ def plan_lines(steps: Sequence[Step], *, every: bool = False) -> list[str]:
         groups = [[step] for step in steps]
     else:
         groups = [list(group) for _, group in groupby(steps, key=_fate)]
-    rows = [(_label(group), _status(group[0]), group[0].reason) for group in groups]
+    rows = [(_label(group), status_of(group[0]), group[0].reason) for group in groups]
     wide = max(len(label) for label, *_ in rows)
     lines = [f"{label:<{wide}}  {status:<8}  {why}".rstrip() for label, status, why in rows]
     n_run = sum(step.ref is None for step in steps)
@@ -30,7 +30,7 @@ def _fate(step: Step) -> tuple[object, ...]:
     if step.stage.name != "fit_epoch":
         return (step.stage.key,)
     reason = "follows" if step.reason.startswith("follows ") else step.reason
-    return (step.stage.label.rpartition(" ")[0], step.ref is None, reason)
+    return (step.stage.label.rpartition(" ")[0], status_of(step), reason)
 
 
 def _label(group: Sequence[Step]) -> str:
@@ -38,5 +38,8 @@ def _label(group: Sequence[Step]) -> str:
     return first if len(group) == 1 else f"{first} to {last.rpartition(' ')[2]}"
 
 
-def _status(step: Step) -> str:
-    return "cached" if step.ref is not None else "will run"
+def status_of(step: Step) -> str:
+    """Will it run, is it stored, or is only its ref left and nothing needs more?"""
+    if step.ref is None:
+        return "will run"
+    return "retired" if step.retired else "cached"

@@ -55,6 +55,8 @@ class ReportData:
     """Versions, seeds, host, times: shown as they are, nested once at most."""
     command: str = ""
     """Shell command that makes the page again."""
+    older_code: Sequence[str] = ()
+    """Designs whose numbers hang on results of older code, taken by --accept-code-changes."""
 
     def __post_init__(self) -> None:
         if not self.evaluation.get("designs"):

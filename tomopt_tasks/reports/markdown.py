@@ -8,7 +8,7 @@ from tomopt_tasks.reports.forest import forest_figure, forest_rows
 from tomopt_tasks.reports.graph import graph_mermaid
 from tomopt_tasks.reports.history import loss_figure
 from tomopt_tasks.reports.style import PAPER, data_link, svg_of
-from tomopt_tasks.reports.table import comparison_table
+from tomopt_tasks.reports.table import comparison_table, older_note
 from tomopt_tasks.reports.verdict import headline, verdict
 
 
@@ -17,8 +17,10 @@ def render_markdown(data: ReportData) -> str:
     parts = [
         f"# {data.title}: {headline(data.evaluation)}",
         verdict(data.evaluation, data.target),
-        markdown_table(comparison_table(data.evaluation, data.target)),
+        markdown_table(comparison_table(data.evaluation, data.target, data.older_code)),
     ]
+    if data.older_code:
+        parts.append(older_note(data.older_code))
     rows = forest_rows(data.evaluation)
     if rows:
         against = design_label(data.evaluation["reference"])

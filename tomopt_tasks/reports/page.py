@@ -19,7 +19,7 @@ from tomopt_tasks.reports.scene import MM, scene_in_mm
 from tomopt_tasks.reports.side_view import side_view_figure
 from tomopt_tasks.reports.solid import detector_faces, solid_svg
 from tomopt_tasks.reports.style import inline_svg, recolour, series
-from tomopt_tasks.reports.table import comparison_table, per_target_table
+from tomopt_tasks.reports.table import comparison_table, older_note, per_target_table
 from tomopt_tasks.reports.verdict import headline, outcome_of, reference_words, verdict
 from tomopt_tasks.reports.waterfall import waterfall_figure
 
@@ -206,7 +206,7 @@ def _table(data: ReportData) -> str:
     names = list(data.evaluation["designs"])
     looks = series(names)
     rows = html.table(
-        comparison_table(data.evaluation, data.target),
+        comparison_table(data.evaluation, data.target, data.older_code),
         words=("result",),
         ours=names.index(final_design(data.evaluation)),
         colours=[recolour(looks[name].colour) for name in names],
@@ -214,8 +214,8 @@ def _table(data: ReportData) -> str:
     read = (
         "± one standard error. Every design has the same test volumes and muons and a linear "
         "calibration fitted on the validation bank. Empty volumes had no accepted muon and are "
-        "scored as the mean of the calibration bank."
-    )
+        f"scored as the mean of the calibration bank. {escape(older_note(data.older_code))}"
+    ).rstrip()
     return html.section("table", "All designs in numbers", read, rows)
 
 

@@ -1,25 +1,33 @@
 """The comparison table, the same on the page, in Prefect and on a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tomopt_tasks.reports.data import FILL_HEIGHT, Target, design_label
 from tomopt_tasks.reports.numbers import interval, rounded, scientific, with_error
 
+OLDER = "†"
+"""Mark of a design whose numbers hang on accepted results of older code."""
+
 
 def comparison_table(
-    evaluation: Mapping[str, Any], target: Target = FILL_HEIGHT
+    evaluation: Mapping[str, Any], target: Target = FILL_HEIGHT, older: Collection[str] = ()
 ) -> list[dict[str, str]]:
     """One row a design, in words and rounded numbers; all rows have the same columns.
 
     Errors are standard errors over the test volumes; intervals hold 95 %.
+
+    Args:
+        evaluation: the evaluation record.
+        target: the measured quantity.
+        older: designs to mark, see ``OLDER``.
     """
     rows = []
     for name, design in evaluation["designs"].items():
         pair = evaluation["paired"].get(name)
         rows.append(
             {
-                "design": design_label(name),
+                "design": f"{design_label(name)} {OLDER}" if name in older else design_label(name),
                 target.axis("RMSE"): with_error(
                     target.scale * design["rmse"], target.scale * design["rmse_se"]
                 ),
@@ -32,6 +40,16 @@ def comparison_table(
             }
         )
     return rows
+
+
+def older_note(older: Collection[str]) -> str:
+    """What the mark means; empty if no design is marked."""
+    if not older:
+        return ""
+    return (
+        f"{OLDER} hangs on stored results of older code, taken by --accept-code-changes; `tomopt "
+        "explain` names them."
+    )
 
 
 def result_words(evaluation: Mapping[str, Any], name: str) -> str:

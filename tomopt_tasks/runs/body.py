@@ -1,6 +1,8 @@
 """Run one stage: the one door to the stage bodies, with or without Prefect."""
 
 import importlib
+import logging
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypedDict
@@ -8,9 +10,14 @@ from typing import Any, TypedDict
 from tomopt_tasks.core import Config
 from tomopt_tasks.planning import inputs
 from tomopt_tasks.planning.plan import KINDS, Stage
+from tomopt_tasks.runs.machine import machine, same_bits, settle
+from tomopt_tasks.runs.manifest import maker_of
+from tomopt_tasks.store.errors import KeyCollision
 from tomopt_tasks.store.opening import open_store
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
+
+log = logging.getLogger(__name__)
 
 Body = Callable[[Store, str, Any, Mapping[str, Ref]], Ref]
 
@@ -25,6 +32,9 @@ INPUTS: dict[str, type[Config]] = {
 
 executed: list[str] = []
 """Keys of the bodies that ran in this process, in order: runs count their own share of it."""
+
+seconds: dict[str, float] = {}
+"""Key -> time of a body that ran in this process [s], without imports and servers."""
 
 
 class Work(TypedDict):
@@ -64,12 +74,36 @@ def perform(work: Work) -> dict[str, Any]:
         parents = {role: Ref.model_validate(parent) for role, parent in work["parents"].items()}
         body = bodies()[work["name"]]
         executed.append(work["key"])
-        ref = body(store, work["key"], settings, parents)
+        begun = time.perf_counter()
+        try:
+            ref = body(store, work["key"], settings, parents)
+        except KeyCollision as collision:
+            ref = _first(store, collision)
+        seconds[work["key"]] = time.perf_counter() - begun
     return ref.model_dump(mode="json")
+
+
+def _first(store: Store, collision: KeyCollision) -> Ref:
+    """Another process was first, with other bytes: its result stays if its machine was another.
+
+    Raises:
+        KeyCollision: the machines are alike, so that something is missing from the key.
+    """
+    maker = maker_of(store, collision.key, collision.kept)
+    kept = store.find(collision.kind, collision.key)
+    if kept is None or maker is None or same_bits(maker, machine()):
+        raise collision
+    log.warning(
+        "%s %s was made by %s (%s threads, %s) with other bytes than here; the first result stays",
+        collision.kind, collision.key[:12], maker.get("name"), maker.get("threads"),
+        maker.get("vectors"),
+    )  # fmt: skip
+    return kept
 
 
 def bodies() -> Mapping[str, Body]:
     """Name -> function; imported when a stage really runs, because it brings torch along."""
+    settle()
     found: Mapping[str, Body] = importlib.import_module("tomopt_tasks.stages").BODIES
     return found
 

@@ -1,11 +1,11 @@
 """The manifest of a run: what was asked, planned, found and made, when and where.
 
 A run is a study with its plan, so running the same study again appends to the same run. Entries are
-append-only: "started" (with the plan, once) and then "finished", "failed" or "interrupted"; a run
-that was killed has no end. Times, host and versions are provenance and live here only.
+append-only: "started" (with the plan, once), "progress" once a minute, and then "finished",
+"failed" or "interrupted"; a run that was killed has no end. "invalidated" names results that
+somebody threw away. Times, host and versions are provenance and live here only.
 """
 
-import os
 import platform
 import subprocess
 import sys
@@ -20,7 +20,11 @@ from tomopt_tasks.config.study import Study
 from tomopt_tasks.core import UserError
 from tomopt_tasks.planning.history import slug, study_in
 from tomopt_tasks.planning.plan import Stage
+from tomopt_tasks.runs.machine import machine
 from tomopt_tasks.store.store import Store
+
+ENDS = frozenset({"finished", "failed", "interrupted"})
+"""Events that end a session of a run."""
 
 PACKAGES = ("tomopt-tasks", "torch", "numpy", "zarr", "pydantic", "prefect")
 
@@ -79,13 +83,7 @@ def provenance() -> dict[str, Any]:
     """Versions, host and command; no part of any key."""
     return {
         "versions": {"python": platform.python_version(), **_versions()},
-        "host": {
-            "name": platform.node(),
-            "system": f"{platform.system()} {platform.machine()}",
-            "cores": os.cpu_count(),
-            "threads": os.environ.get("OMP_NUM_THREADS", ""),
-            "pid": os.getpid(),
-        },
+        "host": machine(),
         "commit": _commit(),
         "command": ["tomopt", *sys.argv[1:]],
     }
@@ -100,8 +98,19 @@ def seeds_of(study: Study) -> dict[str, int]:
 
 
 def last_made(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Key -> {"sha256", "seconds"} of the stages that a run executed, the last time each."""
+    """Key -> digest and measures of the stages that a run executed, the last time each."""
     return {key: made for entry in entries for key, made in entry.get("executed", {}).items()}
+
+
+def maker_of(store: Store, key: str, sha256: str) -> dict[str, Any] | None:
+    """The machine that is known to have made a content under a key; None if no run tells."""
+    for run in store.recent_runs():
+        host: dict[str, Any] | None = None
+        for entry in store.read_run(run):
+            host = entry.get("host", host)
+            if entry.get("executed", {}).get(key, {}).get("sha256") == sha256:
+                return host
+    return None
 
 
 def epoch_row(

@@ -7,10 +7,11 @@ from typing import Any
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
-from tomopt_tasks.planning.history import Known, unpack
+from tomopt_tasks.planning.accept import descendants
+from tomopt_tasks.planning.history import Known, stages_of
 from tomopt_tasks.planning.plan import KINDS
 from tomopt_tasks.reports.data import ReportData
-from tomopt_tasks.runs.manifest import epoch_row, last_made
+from tomopt_tasks.runs.manifest import ENDS, epoch_row, last_made
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 
@@ -25,19 +26,31 @@ class Recorded:
     @property
     def stages(self) -> list[Known]:
         """The plan, in order."""
-        plan = next(entry["plan"] for entry in self.entries if entry.get("plan"))
-        return unpack(plan, last_made(self.entries))
+        return stages_of(self.entries)
+
+    @property
+    def session(self) -> Sequence[Mapping[str, Any]]:
+        """The entries from the last start on."""
+        starts = [n for n, entry in enumerate(self.entries) if entry["event"] == "started"]
+        return self.entries[starts[-1] :]
 
     @property
     def started(self) -> Mapping[str, Any]:
         """The last start."""
-        return [entry for entry in self.entries if entry["event"] == "started"][-1]
+        return self.session[0]
 
     @property
     def ended(self) -> Mapping[str, Any]:
         """The last end; empty if it was killed or still runs."""
-        last = self.entries[-1]
-        return last if last["event"] != "started" else {}
+        return next((entry for entry in self.session if entry["event"] in ENDS), {})
+
+    @property
+    def accepted(self) -> set[str]:
+        """Keys of stages that hang on a result of older code, taken with its consent."""
+        stages = self.stages
+        labels = self.started.get("accepted") or {}
+        parents = {stage.key: stage.components["parents"].values() for stage in stages}
+        return descendants(parents, {stage.key for stage in stages if stage.label in labels})
 
 
 def recorded(store: Store, run: str) -> Recorded:
@@ -60,7 +73,7 @@ def results_of(store: Store, run: str) -> ReportData:
     """
     record = recorded(store, run)
     stages = record.stages
-    refs = {stage.key: store.find(KINDS[stage.name], stage.key) for stage in stages}
+    refs = {stage.key: find_or_recall(store, stage) for stage in stages}
     evaluation = _last(stages, "evaluate")
     predictions = {}
     for role, key in evaluation.components["parents"].items():
@@ -80,8 +93,15 @@ def results_of(store: Store, run: str) -> ReportData:
         history=_history(stages, refs),
         stages=_rows(record, stages),
         provenance=_provenance(record),
-        command=_command(record),
+        command=command_of(record),
+        older_code=_marked(record, order),
     )
+
+
+def find_or_recall(store: Store, stage: Known) -> Ref | None:
+    """The ref of a stage's result; of one that was given up, its metrics are still there."""
+    kind = KINDS[stage.name]
+    return store.find(kind, stage.key) or store.tombstone(kind, stage.key)
 
 
 def _there(run: str, ref: Ref | None) -> Ref:
@@ -103,7 +123,7 @@ def _history(stages: Sequence[Known], refs: Mapping[str, Ref | None]) -> list[di
 def _rows(record: Recorded, stages: Sequence[Known]) -> list[dict[str, Any]]:
     """One row a stage: what the last run of it found and made."""
     made = last_made(record.entries)
-    ran = record.ended.get("executed", {})
+    ran = last_made(record.session)
     return [
         {
             "label": stage.label,
@@ -133,10 +153,24 @@ def _provenance(record: Recorded) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def _command(record: Recorded) -> str:
+def _marked(record: Recorded, designs: Sequence[str]) -> tuple[str, ...]:
+    """Designs of which some number hangs on accepted results of older code."""
+    accepted = record.accepted
+    evaluation = _last(record.stages, "evaluate")
+    of_design: dict[str, bool] = dict.fromkeys(designs, False)
+    for role, key in evaluation.components["parents"].items():
+        design = role.partition("/")[2]
+        of_design[design] = of_design[design] or key in accepted
+    made_by_older = evaluation.label in (record.started.get("accepted") or {})
+    return tuple(name for name, marked in of_design.items() if marked or made_by_older)
+
+
+def command_of(record: Recorded) -> str:
     """The shell command that makes the run again."""
     source = record.started.get("source") or {}
     words = ["tomopt", "run", str(source.get("study", "study.yaml"))]
     for place, value in source.get("changes", ()):
         words += ["--set", f"{place}={value}"]
+    if record.started.get("accepted"):
+        words.append("--accept-code-changes")
     return shlex.join(words)
