@@ -13,7 +13,7 @@ from tomopt_tasks.campaigns.tables import make_tables
 from tomopt_tasks.reports.campaign_table import board_table
 from tomopt_tasks.reports.campaign_words import table_sentence
 from tomopt_tasks.reports.numbers import duration
-from tomopt_tasks.runs.command import table_lines
+from tomopt_tasks.reports.text import columns
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 
@@ -48,7 +48,7 @@ def result_lines(plan: CampaignPlan, store: Store, run: CampaignRun) -> list[str
     lines = []
     for table in data.tables:
         rows = [{k: v for k, v in row.items() if k not in LEFT_OUT} for row in board_table(table)]
-        lines += [table.label, *table_lines(rows), "", table_sentence(table), ""]
+        lines += [table.label, *columns(rows), "", table_sentence(table), ""]
     lines += [f"report    {outputs.report}", f"table     {outputs.table}"]
     lines += [f"detector  {path}" for path in outputs.detectors]
     stored = sum(key in run.refs for key in plan.stages)
@@ -76,7 +76,7 @@ def campaign_plan_lines(plan: CampaignPlan, refs: Mapping[str, Ref]) -> list[str
     needed = Counter(stage.name for key, stage in plan.shared.items() if key not in refs)
     shared = ", ".join(f"{count} {name}" for name, count in needed.items()) or "nothing"
     total = sum(key not in refs for key in plan.stages)
-    lines = [*table_lines(rows), ""]
+    lines = [*columns(rows), ""]
     lines.append(f"shared: {len(plan.shared)} stages, of which would run: {shared}")
     for table in make_tables(plan):
         label = f" {table.label}" if table.label else ""
@@ -102,4 +102,4 @@ def status_lines(states: Sequence[MemberState]) -> list[str]:
         for each in states
     ]
     counts = Counter(each.state for each in states)
-    return [*table_lines(rows), "", ", ".join(f"{n} {state}" for state, n in counts.items())]
+    return [*columns(rows), "", ", ".join(f"{n} {state}" for state, n in counts.items())]
