@@ -7,6 +7,7 @@ import pytest
 
 from tests.pipeline.common import TINY, tiny
 from tomopt_tasks.runs.command import run_plain
+from tomopt_tasks.runs.run import Request
 from tomopt_tasks.store.opening import open_store
 from tomopt_tasks.store.store import Store
 
@@ -15,7 +16,7 @@ from tomopt_tasks.store.store import Store
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A store in which the study has run, and what the command said."""
     folder = tmp_path_factory.mktemp("finished") / "store"
-    return folder, run_plain(tiny(), open_store(folder), (str(TINY), {}))
+    return folder, run_plain(tiny(), open_store(folder), Request(str(TINY)))
 
 
 @pytest.fixture
