@@ -35,10 +35,10 @@ def central_weights(n_cells: int, smooth: float) -> Float[Tensor, " cell"]:
         n_cells: number of voxels along the axis.
         smooth: width of the edge in half-widths of the volume; > 0.
     """
-    centres = (torch.arange(n_cells, dtype=torch.float64) + 0.5) / n_cells - 0.5
-    response = sigmoid_response(
-        centres[:, None], torch.ones(1, dtype=torch.float64), torch.full((1,), smooth).double()
-    )
+    cells = torch.arange(n_cells, dtype=torch.float64, device="cpu")  # a few; the caller moves them
+    centres = (cells + 0.5) / n_cells - 0.5
+    edge = torch.full_like(cells[:1], smooth)
+    response = sigmoid_response(centres[:, None], torch.ones_like(edge), edge)
     return 2.0 * (response[:, 0] - 0.5)
 
 

@@ -18,7 +18,7 @@ class VolumeClassLoss(AbsMaterialClassLoss):
 
     def get_inference_loss(self, pred: Float[Tensor, "1 cls"], volume: Any) -> Float[Tensor, ""]:
         """Error of log-probabilities (1, classes), or of one probability (1, 1) of class 1."""
-        target = self.class_of(torch.as_tensor(volume.target)).to(pred.device).reshape(-1)
+        target = self.class_of(torch.as_tensor(volume.target, device=pred.device)).reshape(-1)
         if pred.shape[1] > 1:
             return nll_loss(pred, target)
         return binary_cross_entropy(pred, target[:, None].to(pred))
@@ -63,7 +63,7 @@ class VolumeIntClassLoss(AbsDetectorLoss):
 
     def get_inference_loss(self, pred: Float[Tensor, "*vol cls"], volume: Any) -> Float[Tensor, ""]:
         """Mean over volumes; ``pred`` are probabilities."""
-        target = self.targ2int(torch.as_tensor(volume.target).clone(), volume)
+        target = self.targ2int(torch.as_tensor(volume.target, device=pred.device).clone(), volume)
         return integer_class_loss(pred, target, self.pred_int_start, self.use_mse)
 
 
@@ -76,7 +76,7 @@ class VolumeMSELoss(AbsDetectorLoss):
         Raises:
             ValueError: prediction and target hold different numbers of values.
         """
-        target = torch.as_tensor(volume.target).to(pred)
+        target = torch.as_tensor(volume.target, device=pred.device).to(pred)
         if target.numel() != pred.numel():
             raise ValueError(
                 f"the prediction has shape {tuple(pred.shape)}, but the target "

@@ -66,8 +66,8 @@ def test_d29_widths_stay_positive_and_each_axis_has_its_own_bounds():
         made.mu.fill_(100.0)
         made.norm.fill_(9.0)
         made.z.fill_(9.0)
-    made.conform((0.0, 0.0, 0.8), (1.0, 5.0, 1.0))
-    assert_close(made.mu[0].detach(), torch.tensor([1.0, 4.2], dtype=F64))
+    made.conform((0.0, 0.0, 0.8), (5.0, 4.0, 1.0))
+    assert_close(made.mu[0].detach(), torch.tensor([1.7, 4.0], dtype=F64))
     assert float(made.norm.detach()) == 1.5
     assert float(made.z.detach()) == 1.0
 
