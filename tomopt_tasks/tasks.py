@@ -13,7 +13,7 @@ from typing import Any
 from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
 from prefect import Task, task
 from prefect.cache_policies import CacheKeyFnPolicy
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import TaskRun
 from prefect.context import TaskRunContext
 
 from tomopt_tasks.runs.body import Work, perform
@@ -33,7 +33,11 @@ def stage_key(context: TaskRunContext, parameters: Mapping[str, Any]) -> str:  #
     return str(parameters["work"]["key"])
 
 
-def is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
+def is_transient(
+    task: Task[Any, Any],  # noqa: ARG001
+    run: TaskRun,  # noqa: ARG001
+    state: Any,  # noqa: ANN401 - State[Any] has no instances: Prefect's states are plain State
+) -> bool:
     """Whether trying again may help: a hiccup of disk, network or GPU memory, not a bad number."""
     error = state.data
     if isinstance(error, OSError):
