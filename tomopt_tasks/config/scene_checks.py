@@ -7,7 +7,7 @@ from tomopt_tasks.config.problems import Problem
 from tomopt_tasks.core import UserError
 from tomopt_tasks.materials import find_material
 from tomopt_tasks.muons.settings import MuonSettings
-from tomopt_tasks.volume.settings import TOLERANCE, LadleFurnaceSettings, World
+from tomopt_tasks.volume.settings import TOLERANCE, LadleFurnaceSettings, LadleVariation, World
 
 
 def check_ladle(scene: LadleFurnaceSettings, world: World, path: Path) -> None:
@@ -16,11 +16,10 @@ def check_ladle(scene: LadleFurnaceSettings, world: World, path: Path) -> None:
     Raises:
         Problem: at the place of the first entry that is wrong.
     """
-    for name in ("fill_material", "slag_material", "wall_material"):
-        try:
-            find_material(getattr(scene, name))
-        except UserError as error:
-            raise Problem((*path, name), str(error)) from error
+    _check_materials(scene, path)
+    if scene.vary is not None:
+        _check_varied(scene, scene.vary, world, path)
+        return
     low, high = world.passive
     floor, slag = low + world.voxel, scene.slag / world.voxel
     if abs(slag - round(slag)) > TOLERANCE:
@@ -45,6 +44,43 @@ def check_ladle(scene: LadleFurnaceSettings, world: World, path: Path) -> None:
         if i > 0 and height <= scene.heights[i - 1]:
             raise Problem(
                 here,
+                f"got {height:g} m after {scene.heights[i - 1]:g} m, but heights are ascending; "
+                "sort them and remove doubles",
+            )
+
+
+def _check_materials(scene: LadleFurnaceSettings, path: Path) -> None:
+    for name in ("fill_material", "slag_material", "wall_material"):
+        try:
+            find_material(getattr(scene, name))
+        except UserError as error:
+            raise Problem((*path, name), str(error)) from error
+
+
+def _check_varied(
+    scene: LadleFurnaceSettings, vary: LadleVariation, world: World, path: Path
+) -> None:
+    """Every ladle that may be drawn fits."""
+    low, high = world.passive
+    slag, wall = vary.slag or (scene.slag,) * 2, vary.wall or (world.voxel,) * 2
+    for name, limits in (("slag", slag), ("wall", wall)):
+        if limits[0] > limits[1]:
+            shown = f"[{limits[0]:g}, {limits[1]:g}] m"
+            raise Problem((*path, "vary", name), f"got {shown}, which descends; swap the two")
+    if 2 * wall[1] >= min(world.size):
+        text = f"got up to {wall[1]:g} m, which leaves no room inside {min(world.size):g} m"
+        raise Problem((*path, "vary", "wall"), f"{text}; lower it")
+    for i, height in enumerate(scene.heights):
+        if not low + wall[1] < height <= high - slag[1] + TOLERANCE * world.voxel:
+            raise Problem(
+                (*path, "heights", i),
+                f"got {height:g} m, but a fill height must lie above the thickest floor "
+                f"({low + wall[1]:g} m) and leave room for the thickest slag below {high:g} m "
+                f"({high - slag[1]:g} m); change it",
+            )
+        if i > 0 and height <= scene.heights[i - 1]:
+            raise Problem(
+                (*path, "heights", i),
                 f"got {height:g} m after {scene.heights[i - 1]:g} m, but heights are ascending; "
                 "sort them and remove doubles",
             )

@@ -18,6 +18,7 @@ from tomopt_tasks.volume.grid import border_index, whole_voxels
 from tomopt_tasks.volume.layer import PassiveLayer
 from tomopt_tasks.volume.passives import AbsPassiveGenerator
 from tomopt_tasks.volume.settings import LadleFurnaceSettings, SceneSettings, World
+from tomopt_tasks.volume.varied import varied_ladles
 from tomopt_tasks.volume.volume import Volume
 
 Scene = tuple[Float[Tensor, "vol z x y"], Float[Tensor, " vol"]]
@@ -38,12 +39,14 @@ def make_scene(world: World, scene: SceneSettings, seed: int, split: str) -> Sce
     return MAKERS[scene.kind](world, scene, seed, split)
 
 
-def ladle_furnace(world: World, scene: LadleFurnaceSettings, _seed: int, _split: str) -> Scene:
+def ladle_furnace(world: World, scene: LadleFurnaceSettings, seed: int, split: str) -> Scene:
     """Steel ladles at each fill height in turn, ``per_height`` times; targets are the heights.
 
     Floor, fill, slag and air are whole layers, so that the label is the height that is really
-    there (D-41); the outer ring of every layer is wall.
+    there (D-41); the outer ring of every layer is wall. With ``vary`` see ``varied_ladles``.
     """
+    if scene.vary is not None:
+        return varied_ladles(world, scene, scene.vary, seed, split)
     n_z = world.shape[0]
     wall = scene.wall_x0 or find_material(scene.wall_material).x0
     names = (scene.fill_material, scene.slag_material, "air")

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import Config
-from tomopt_tasks.quantities import Count, Length, NonNegativeLength, PositiveLength
+from tomopt_tasks.quantities import Count, Flag, Length, NonNegativeLength, PositiveLength
 
 TOLERANCE = 1e-6
 """How far from a whole number of voxels an extent may be, in voxels."""
@@ -61,6 +61,17 @@ class World(Config):
         return n_z, n_x, n_y
 
 
+class LadleVariation(Config):
+    """What differs from ladle to ladle; nothing needs to end on a border of voxels then."""
+
+    heights: Flag = True
+    """Fill heights anywhere between the first and the last of the scene, evenly spread."""
+    slag: tuple[NonNegativeLength, NonNegativeLength] | None = None
+    """Least and greatest thickness of the slag [m]; ascending; null: that of the scene."""
+    wall: tuple[PositiveLength, PositiveLength] | None = None
+    """Least and greatest thickness of wall and floor [m]; > 0, ascending; null: one voxel."""
+
+
 class LadleFurnaceSettings(Config):
     """A steel ladle, filled with liquid steel to a known height, slag on top, air above.
 
@@ -85,6 +96,8 @@ class LadleFurnaceSettings(Config):
     """Material of floor and wall (a name of the material table)."""
     wall_x0: PositiveLength | None = None
     """Radiation length of floor and wall [m]; > 0; null: that of ``wall_material``."""
+    vary: LadleVariation | None = None
+    """What differs from ladle to ladle; null: only the heights, in the steps of ``heights``."""
 
     @property
     def n_volumes(self) -> int:
