@@ -6,6 +6,7 @@ with the process, however that ends: it reads from a pipe that only this process
 """
 
 import atexit
+import logging
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
+from prefect.logging.configuration import setup_logging
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tomopt_tasks.core import UserError
@@ -38,6 +40,7 @@ def prefect_server(meanwhile: Callable[[], object] = lambda: None) -> Iterator[N
     Raises:
         UserError: the server does not start.
     """
+    _quiet_console()
     if PREFECT_API_URL.value():
         yield
         return
@@ -55,6 +58,15 @@ def prefect_server(meanwhile: Callable[[], object] = lambda: None) -> Iterator[N
     meanwhile()
     with temporary_settings({PREFECT_API_URL: _await(server, log)}):
         yield
+
+
+def _quiet_console() -> None:
+    """Leave what runs say to Prefect's pages: their errors reach the terminal as exceptions."""
+    setup_logging()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(
+            lambda record: not record.name.startswith(("prefect.flow_runs", "prefect.task_runs"))
+        )
 
 
 def _await(server: subprocess.Popen[bytes], log: Path) -> str:
