@@ -155,25 +155,6 @@ def test_a_users_own_model_sees_maps_muons_and_weights():
     assert [x.shape for x in found] == [(), ()]
 
 
-def test_training_brings_the_prediction_near_the_target():
-    # two kinds of volumes: kinks in the upper or in the lower half; the net learns the height
-    heights = (0.3, 0.4)
-    states = [
-        kinked_muons(300, SMALL, where=torch.tensor([0.15, 0.15, z], dtype=F64)) for z in heights
-    ]
-    model = net(start=0.35)
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
-    target = torch.tensor(heights, dtype=F64)[:, None]
-    error = None
-    for _ in range(150):
-        found = torch.stack(predict(model, torch.cat(states), span=20.0))
-        error = ((found - target) ** 2).mean()
-        optimiser.zero_grad()
-        error.backward()
-        optimiser.step()
-    assert float(error.detach()) < 1e-4  # the best constant has 2.5e-3
-
-
 def test_it_is_a_partial_inferrer_like_the_others():
     make = partial(DeepVolumeInferrer, model=net(), features=("total_scatter", "poca"))
     assert make(volume=SMALL).get_prediction() is None
