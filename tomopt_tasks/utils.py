@@ -11,7 +11,10 @@ from torch import Tensor
 
 from tomopt_tasks.materials import x0_from_mixture
 
-__all__ = ["class_to_x0preds", "jacobian", "x0_from_mixture", "x0targs_to_classtargs"]
+__all__ = ["DEVICE", "class_to_x0preds", "jacobian", "x0_from_mixture", "x0targs_to_classtargs"]
+
+DEVICE = torch.device("cpu")
+"""Where everything lives unless told otherwise; ``.to(device)`` moves any part (D-33)."""
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 

@@ -15,6 +15,9 @@ __all__ = [
     "PanelSettings",
     "PanelStack",
     "SigmoidDetectorPanel",
+    "get_baseline_detector_1",
+    "get_baseline_detector_2",
+    "get_initial_detector",
     "separate",
 ]
 
@@ -35,6 +38,9 @@ __getattr__ = lazy_exports(
         "PanelSettings": f"{_HERE}.settings",
         "PanelStack": f"{_HERE}.hits",
         "SigmoidDetectorPanel": f"{_HERE}.panel",
+        "get_baseline_detector_1": f"{_HERE}.ladle",
+        "get_baseline_detector_2": f"{_HERE}.ladle",
+        "get_initial_detector": f"{_HERE}.ladle",
         "separate": f"{_HERE}.separation",
     },
 )
