@@ -4,15 +4,47 @@ These files are derived: ``tomopt campaign report FILE`` makes them again from t
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tomopt_tasks.campaigns.plan import CampaignPlan
+from tomopt_tasks.campaigns.results import results_of_campaign
 from tomopt_tasks.reports.campaign_data import CampaignData, entry_label, is_fit
-from tomopt_tasks.reports.campaign_table import campaign_csv
+from tomopt_tasks.reports.campaign_table import board_table, campaign_csv
 from tomopt_tasks.reports.export import detector_yaml
 from tomopt_tasks.runs.outputs import replace_file, report_folder
+from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What there is when a campaign, or as much of it as is complete, was compared."""
+
+    data: CampaignData
+    outputs: "CampaignOutputs"
+    made: int
+    """Comparisons that had to be made."""
+
+    def leaderboards(self) -> dict[str, list[dict[str, str]]]:
+        """Label of each comparison -> rows of its leaderboard."""
+        return {table.label: board_table(table) for table in self.data.tables}
+
+
+def finish(plan: CampaignPlan, store: Store, refs: Mapping[str, Ref]) -> Finished:
+    """Compare what is complete and write the report.
+
+    Args:
+        plan: the campaign.
+        store: where its results are.
+        refs: see ``look_up_all``.
+
+    Raises:
+        UserError: no member is complete.
+    """
+    data, made = results_of_campaign(plan, store, refs)
+    return Finished(data, write_campaign_report(plan, store, data), made)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,10 @@ def results_of_campaign(
         tables=data,
         missing=missing,
         n_members=len(plan.members),
+        goals={
+            label: goal.model_dump(mode="json")
+            for label, goal in plan.campaign.settings.judge.goals.items()
+        },
         command=shlex.join(["tomopt", "campaign", "run", plan.campaign.file]),
         provenance=_provenance(entries),
     ), made

@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tomopt_tasks.campaigns.outputs import write_campaign_report
+from tomopt_tasks.campaigns.outputs import finish
 from tomopt_tasks.campaigns.plan import CampaignPlan, complete
-from tomopt_tasks.campaigns.results import results_of_campaign
 from tomopt_tasks.campaigns.run import CampaignRun
 from tomopt_tasks.campaigns.slots import Outcome
 from tomopt_tasks.campaigns.state import MemberState
 from tomopt_tasks.campaigns.tables import make_tables
-from tomopt_tasks.reports.campaign_table import board_table
+from tomopt_tasks.reports.campaign_data import CampaignData, TableData
+from tomopt_tasks.reports.campaign_goals import goal_rows
+from tomopt_tasks.reports.campaign_table import board_table, member_rows
 from tomopt_tasks.reports.campaign_words import table_sentence
 from tomopt_tasks.reports.numbers import duration
 from tomopt_tasks.reports.text import columns
@@ -19,6 +20,9 @@ from tomopt_tasks.store.store import Store
 
 LEFT_OUT = ("95 % of it, m²",)
 """Columns of the leaderboard that a terminal has no room for."""
+
+MOST_SEEDS = 40
+"""Rows of single seeds that a terminal shows."""
 
 
 def job_line(outcome: Outcome, n: int, total: int) -> str:
@@ -40,23 +44,32 @@ def failure_lines(run: CampaignRun) -> list[str]:
 
 
 def result_lines(plan: CampaignPlan, store: Store, run: CampaignRun) -> list[str]:
-    """Leaderboards, verdicts and files of a campaign, as far as it is complete."""
+    """Leaderboards, seeds, goals, verdicts and files of a campaign, as far as it is complete."""
     if not any(complete(each, run.refs) for each in plan.members):
         return ["no member is complete; there is nothing to compare yet"]
-    data, made = results_of_campaign(plan, store, run.refs)
-    outputs = write_campaign_report(plan, store, data)
-    lines = []
-    for table in data.tables:
-        rows = [{k: v for k, v in row.items() if k not in LEFT_OUT} for row in board_table(table)]
-        lines += [table.label, *columns(rows), "", table_sentence(table), ""]
-    lines += [f"report    {outputs.report}", f"table     {outputs.table}"]
-    lines += [f"detector  {path}" for path in outputs.detectors]
+    done = finish(plan, store, run.refs)
+    lines = [line for table in done.data.tables for line in _table_lines(done.data, table)]
+    lines += [f"report    {done.outputs.report}", f"table     {done.outputs.table}"]
+    lines += [f"detector  {path}" for path in done.outputs.detectors]
     stored = sum(key in run.refs for key in plan.stages)
-    said = f"{run.executed} stages and {made} comparisons executed"
+    said = f"{run.executed} stages and {done.made} comparisons executed"
     lines += ["", f"{said}; {stored} of {len(plan.stages)} stages are stored"]
-    if data.missing:
-        lines.append(f"{len(data.missing)} of {data.n_members} members are missing")
+    if done.data.missing:
+        lines.append(f"{len(done.data.missing)} of {done.data.n_members} members are missing")
     return lines
+
+
+def _table_lines(data: CampaignData, table: TableData) -> list[str]:
+    rows = [{k: v for k, v in row.items() if k not in LEFT_OUT} for row in board_table(table)]
+    lines = [table.label] if table.label else []
+    lines += [*columns(rows), ""]
+    seeds = [row for row in member_rows(table) if row["seed"] != "-"]
+    if 0 < len(seeds) <= MOST_SEEDS:
+        lines += [*columns(seeds), ""]
+    goals = goal_rows(table, data.goals[table.label]) if table.label in data.goals else []
+    if goals:
+        lines += [*columns(goals), ""]
+    return [*lines, table_sentence(table), ""]
 
 
 def campaign_plan_lines(plan: CampaignPlan, refs: Mapping[str, Ref]) -> list[str]:

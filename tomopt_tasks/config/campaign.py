@@ -11,7 +11,7 @@ from tomopt_tasks.config.paths import Path
 from tomopt_tasks.config.problems import Problem
 from tomopt_tasks.config.version import VERSION
 from tomopt_tasks.core import Config
-from tomopt_tasks.quantities import Count, Seed
+from tomopt_tasks.quantities import Count, Natural, PositiveLength, PositiveNumber, Seed, Time
 
 BASE = "base"
 """Word of a point that names another study instead of a setting."""
@@ -113,6 +113,21 @@ Axis = Annotated[
 """What varies; a plain list varies the setting that the axis is named by."""
 
 
+class Goal(Config):
+    """What the best fit of a comparison should reach; the report says whether it does."""
+
+    ratio: PositiveNumber | None = None
+    """Largest ratio of its error to the best baseline's; null: none."""
+    suspect: PositiveNumber | None = None
+    """Ratio below which a mistake is more likely than such a gain; null: none."""
+    wins: Natural = 0
+    """Seeds that should win by themselves."""
+    off_centre: PositiveLength | None = None
+    """Largest distance of any module of any seed from the middle [m]; null: none."""
+    fit: Time | None = None
+    """Longest mean time of a fit [s]; null: none."""
+
+
 class Judge(Config):
     """Which members are compared, and over which the results are pooled."""
 
@@ -122,6 +137,8 @@ class Judge(Config):
     apart: tuple[str, ...] = ()
     """Axes whose points are never compared with each other: each has a table of its own. Needed
     where the points see other muons, other test objects or another acceptance."""
+    goals: dict[str, Goal] = Field(default_factory=dict)
+    """Goal of each comparison, by the names of its points on the axes of ``apart``."""
 
 
 class Campaign(Config):

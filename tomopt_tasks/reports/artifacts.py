@@ -35,7 +35,7 @@ class Page:
 
     def __init__(self, run: str) -> None:
         """Nothing is published before the first call."""
-        self._run = re.sub(r"[^a-z0-9-]+", "-", run.lower()).strip("-")
+        self._run = _key(run)
         self._bar: UUID | None = None
         self._bar_at = self._table_at = -1e9
         self._silent = False
@@ -48,17 +48,30 @@ class Page:
             total: epochs of the fit.
             rows: one row of metrics an epoch so far.
         """
+        self._show(done, total, lambda: self.table(metrics_table(rows), "metrics"))
+
+    def jobs(self, done: int, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The same for a campaign.
+
+        Args:
+            done: jobs that have ended.
+            total: all jobs.
+            rows: one row a job that has ended.
+        """
+        self._show(done, total, lambda: self.table(rows, "jobs"))
+
+    def _show(self, done: int, total: int, table: Callable[[], None]) -> None:
         now, last = time.monotonic(), done == total
         if last or now - self._bar_at >= EVERY:
             self._bar_at = now
             self._safely(lambda: self._move(100.0 * done / max(total, 1)))
         if last or now - self._table_at >= TABLE_EVERY:
             self._table_at = now
-            self.table(metrics_table(rows), "metrics")
+            table()
 
     def table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
         """Equal rows as a table."""
-        key, cells = f"{self._run}-{name}", [dict(row) for row in rows]
+        key, cells = f"{self._run}-{_key(name)}", [dict(row) for row in rows]
         self._safely(lambda: create_table_artifact(cells, key=key, description=name))
 
     def report(self, data: ReportData) -> None:
@@ -67,7 +80,7 @@ class Page:
 
     def _move(self, percent: float) -> None:
         if self._bar is None:
-            made = create_progress_artifact(percent, f"{self._run}-progress", "epochs of the fit")
+            made = create_progress_artifact(percent, f"{self._run}-progress", "how far it is")
             self._bar = made if isinstance(made, UUID) else None
         else:
             update_progress_artifact(self._bar, percent)
@@ -85,6 +98,11 @@ class Page:
             if not self._silent:
                 log.warning("Prefect does not show this run completely: %s", error)
             self._silent = True
+
+
+def _key(text: str) -> str:
+    """As the keys of artifacts must be: lower-case words with hyphens."""
+    return re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")
 
 
 def metrics_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

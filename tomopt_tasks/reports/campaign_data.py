@@ -86,6 +86,8 @@ class CampaignData:
     missing: Mapping[str, str] = field(default_factory=dict)
     """Member -> why it is not in the tables."""
     n_members: int = 0
+    goals: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Label of a table -> what its best fit should reach; see ``config.campaign.Goal``."""
     command: str = ""
     """Shell command that makes the campaign again."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -1,8 +1,10 @@
 """The page of a campaign: one HTML file that needs nothing outside itself."""
 
+from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 from string import Template
+from typing import Any
 
 from tomopt_tasks.reports import html
 from tomopt_tasks.reports.campaign_data import (
@@ -19,6 +21,7 @@ from tomopt_tasks.reports.campaign_figures import (
     table_forest,
     tables_forest,
 )
+from tomopt_tasks.reports.campaign_goals import goal_rows
 from tomopt_tasks.reports.campaign_table import (
     MM,
     board_table,
@@ -41,6 +44,8 @@ from tomopt_tasks.reports.scene import scene_in_mm
 from tomopt_tasks.reports.side_view import side_view_figure
 from tomopt_tasks.reports.solid import detector_faces, solid_svg
 from tomopt_tasks.reports.style import inline_svg, recolour
+
+_GOAL = ("goal", "wanted", "got", "result")
 
 MOST_PICTURES = 3
 """Tables whose detectors are drawn; further tables show numbers and curves only."""
@@ -111,7 +116,8 @@ def _sections(data: CampaignData) -> tuple[list[tuple[str, str]], list[str]]:
     for index, table in enumerate(data.tables):
         anchor = f"t{index}"
         links.append((anchor, table.label or "comparison"))
-        sections += _table_sections(table, anchor, pictures=index < MOST_PICTURES)
+        goal = data.goals.get(table.label)
+        sections += _table_sections(table, anchor, goal, pictures=index < MOST_PICTURES)
     links += [("export", "export"), ("again", "make it again")]
     sections.append(_export(data))
     sections.append(_again(data))
@@ -130,15 +136,17 @@ def _overview(rows: list[ForestRow]) -> str:
     return html.section("all", "All comparisons", read, f"<figure>{picture}</figure>")
 
 
-def _table_sections(table: TableData, anchor: str, *, pictures: bool) -> list[str]:
+def _table_sections(
+    table: TableData, anchor: str, goal: Mapping[str, Any] | None, *, pictures: bool
+) -> list[str]:
     title = f"{table.label}: " if table.label else ""
-    made = [_comparison(table, anchor, title), _curves(table, anchor, title)]
+    made = [_comparison(table, anchor, title, goal), _curves(table, anchor, title)]
     if pictures and table.predictions:
         made.append(_pictures(table, anchor, title))
     return made
 
 
-def _comparison(table: TableData, anchor: str, title: str) -> str:
+def _comparison(table: TableData, anchor: str, title: str, goal: Mapping[str, Any] | None) -> str:
     against = entry_label(table.reference)
     rows = table_forest(table)
     forest = ""
@@ -154,8 +162,10 @@ def _comparison(table: TableData, anchor: str, title: str) -> str:
         "rows: bootstrap over volumes and seeds together. Equal ranks are ties: the interval of "
         "their ratio to the first of the rank holds 1."
     )
+    wishes = html.table(goal_rows(table, goal), words=_GOAL) if goal else ""
+    goals = f"<h3>What was wanted</h3>{wishes}" if wishes else ""
     return html.section(
-        anchor, f"{title}does it win?", read, forest, "<h3>Leaderboard</h3>", board,
+        anchor, f"{title}does it win?", read, forest, goals, "<h3>Leaderboard</h3>", board,
         f"<details><summary>every design and seed in numbers</summary>{listed}</details>",
     )  # fmt: skip
 

@@ -1,0 +1,55 @@
+"""A campaign: many studies side by side on the cores of this machine, and their comparison.
+
+Every member is a study of its own: what is stored does not run again, what several need is made
+once, and one that fails does not stop the others.
+"""
+
+from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
+from prefect import flow
+
+from tomopt_tasks.campaigns.outputs import finish
+from tomopt_tasks.campaigns.plan import plan_campaign
+from tomopt_tasks.campaigns.run import run_campaign
+from tomopt_tasks.campaigns.slots import Outcome, cores
+from tomopt_tasks.config.members import load_campaign
+from tomopt_tasks.core import UserError
+from tomopt_tasks.project import default_store
+from tomopt_tasks.reports.artifacts import Page
+from tomopt_tasks.store.opening import open_store
+
+
+@flow(name="campaign", flow_run_name="campaign {file}")
+def campaign(
+    file: str = "data/campaigns/ladle_headline.yaml",
+    changes: dict[str, str] | None = None,
+    store: str | None = None,
+    jobs: int | None = None,
+) -> str:
+    """Run a campaign; the path of its report.
+
+    Args:
+        file: the campaign file.
+        changes: place in the file -> other value, e.g. {"axes.seed.seeds": "2"}.
+        store: folder of the results; default: data/store.
+        jobs: members at a time; default: as many as there are cores.
+    """
+    plan = plan_campaign(load_campaign(file, list((changes or {}).items())))
+    results = open_store(store or default_store())
+    page, rows = Page(plan.run), []
+
+    def heard(outcome: Outcome, n: int, total: int) -> None:
+        rows.append({"job": outcome.name, "state": outcome.state, "error": outcome.error})
+        page.jobs(n, total, rows)
+
+    run = run_campaign(plan, results, jobs or cores(), heard)
+    done = finish(plan, results, run.refs)
+    for label, board in done.leaderboards().items():
+        page.table(board, f"leaderboard {label}".strip())
+    if run.failures:
+        names = ", ".join(list(run.failures)[:3])
+        raise UserError(f"{len(run.failures)} jobs did not finish ({names}); run again to go on")
+    return str(done.outputs.report)
+
+
+if __name__ == "__main__":
+    campaign()
