@@ -39,6 +39,7 @@ _UNITS = (
 _NAMES = {
     "m": ("a length", "10 cm"),
     "m2": ("an area", "6 m2"),
+    "m3": ("a volume", "0.012 m3"),
     "1/m": ("an inverse length", "10000 / m"),
     "1/m2": ("a cost per area", "1 / m2"),
     "rad": ("an angle", "70 deg"),
@@ -156,6 +157,9 @@ NonNegativeLength = Annotated[float, Field(ge=0), Unit("m")]
 
 Area = Annotated[float, Field(gt=0), Unit("m2")]
 """[m2]; > 0."""
+
+PositiveVolume = Annotated[float, Field(gt=0), Unit("m3")]
+"""[m3]; > 0."""
 
 InverseLength = Annotated[float, Field(gt=0), Unit("1/m")]
 """[1/m]; > 0; the resolution of a panel."""

@@ -11,7 +11,8 @@ from tomopt_tasks.muons.settings import Guan2015Settings, MuonSettings, Shukla20
 from tomopt_tasks.rng import stream
 from tomopt_tasks.scattering.settings import HighlandSettings
 from tomopt_tasks.transport.bank import transport
-from tomopt_tasks.volume.scenes import make_scene, passive_volume
+from tomopt_tasks.volume.families import passive_volume
+from tomopt_tasks.volume.scenes import make_scene
 from tomopt_tasks.volume.settings import LadleFurnaceSettings, World
 
 COMPAT = HighlandSettings(log_term="step", beta=False, displacement_sign=-1)

@@ -1,13 +1,52 @@
 """Whether objects, muons and exposures fit together; each failure names one place."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tomopt_tasks.config.paths import Path
 from tomopt_tasks.config.problems import Problem
 from tomopt_tasks.core import UserError
 from tomopt_tasks.materials import find_material
 from tomopt_tasks.muons.settings import MuonSettings
+from tomopt_tasks.volume.scene_settings import SceneSettings
 from tomopt_tasks.volume.settings import TOLERANCE, LadleFurnaceSettings, LadleVariation, World
+
+MATERIALS = (
+    "fill_material",
+    "slag_material",
+    "wall_material",
+    "floor_material",
+    "background",
+    "materials",
+    "boxes",
+)
+"""Entries of scenes that name materials."""
+
+
+def check_scene(scene: SceneSettings, world: World, path: Path) -> None:
+    """Materials exist, and ladles fit on the voxels of the world.
+
+    Raises:
+        Problem: at the place of the first entry that is wrong.
+    """
+    for place, name in _materials(scene):
+        try:
+            find_material(name)
+        except UserError as error:
+            raise Problem((*path, *place), str(error)) from error
+    if isinstance(scene, LadleFurnaceSettings):
+        check_ladle(scene, world, path)
+
+
+def _materials(scene: SceneSettings) -> Iterator[tuple[Path, str]]:
+    """Places and names of all materials that are written down."""
+    for key in MATERIALS:
+        value = getattr(scene, key, None) if key in type(scene).model_fields else None
+        if isinstance(value, str):
+            yield (key,), value
+        for i, each in enumerate(value if isinstance(value, tuple) else ()):
+            yield (
+                ((key, i), each) if isinstance(each, str) else ((key, i, "material"), each.material)
+            )
 
 
 def check_ladle(scene: LadleFurnaceSettings, world: World, path: Path) -> None:
@@ -16,7 +55,6 @@ def check_ladle(scene: LadleFurnaceSettings, world: World, path: Path) -> None:
     Raises:
         Problem: at the place of the first entry that is wrong.
     """
-    _check_materials(scene, path)
     if scene.vary is not None:
         _check_varied(scene, scene.vary, world, path)
         return
@@ -47,14 +85,6 @@ def check_ladle(scene: LadleFurnaceSettings, world: World, path: Path) -> None:
                 f"got {height:g} m after {scene.heights[i - 1]:g} m, but heights are ascending; "
                 "sort them and remove doubles",
             )
-
-
-def _check_materials(scene: LadleFurnaceSettings, path: Path) -> None:
-    for name in ("fill_material", "slag_material", "wall_material"):
-        try:
-            find_material(getattr(scene, name))
-        except UserError as error:
-            raise Problem((*path, name), str(error)) from error
 
 
 def _check_varied(

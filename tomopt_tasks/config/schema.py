@@ -39,7 +39,17 @@ def json_schema() -> Schema:
         like = {"enum": ["train", "valid", "test"], "description": "Scene to start from."}
         definitions[name] = _with_key(definitions[name], "like", like)
     schema["$defs"] = definitions
-    return schema
+    result: Schema = _any_of(schema)
+    return result
+
+
+def _any_of(node: Any) -> Any:  # noqa: ANN401
+    """``anyOf`` for ``oneOf``: a part may take its ``kind`` from another file."""
+    if isinstance(node, list):
+        return [_any_of(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    return {"anyOf" if key == "oneOf" else key: _any_of(value) for key, value in node.items()}
 
 
 def scene_definitions(schema: Schema) -> list[str]:

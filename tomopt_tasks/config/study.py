@@ -8,7 +8,7 @@ from tomopt_tasks.config.constraints import Constraints
 from tomopt_tasks.config.detector_checks import check_detector
 from tomopt_tasks.config.detector_file import DetectorFile
 from tomopt_tasks.config.fit_checks import check_fit, check_names
-from tomopt_tasks.config.scene_checks import check_exposures, check_ladle, check_muons
+from tomopt_tasks.config.scene_checks import check_exposures, check_muons, check_scene
 from tomopt_tasks.config.version import VERSION
 from tomopt_tasks.core import Config
 from tomopt_tasks.detectors.settings import DetectorSettings
@@ -18,7 +18,8 @@ from tomopt_tasks.losses.settings import LossSettings, SpreadRangeLossSettings
 from tomopt_tasks.muons.settings import MuonSettings
 from tomopt_tasks.quantities import Seed
 from tomopt_tasks.scattering.settings import HighlandSettings, ScatterSettings
-from tomopt_tasks.volume.settings import LadleFurnaceSettings, SceneSettings, World
+from tomopt_tasks.volume.scene_settings import SceneSettings
+from tomopt_tasks.volume.settings import LadleFurnaceSettings, World
 from tomopt_tasks.wrapper.settings import FitSettings
 
 
@@ -142,7 +143,7 @@ class Study(_StudyParts[DetectorSettings]):
         for name, detector in self.detectors.items():
             check_detector(detector, self.world, self.constraints.gap, ("detectors", name))
         for split in ("train", "valid", "test"):
-            check_ladle(getattr(self.scenes, split), self.world, ("scenes", split))
+            check_scene(getattr(self.scenes, split), self.world, ("scenes", split))
         check_muons(self.muons, self.world)
         check_names(self.fit, self.compare, self.detectors)
         if self.fit.phases:

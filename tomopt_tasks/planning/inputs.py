@@ -13,7 +13,8 @@ from tomopt_tasks.inference.settings import InferenceSettings
 from tomopt_tasks.losses.settings import LossSettings
 from tomopt_tasks.muons.settings import MuonSettings
 from tomopt_tasks.scattering.settings import ScatterSettings
-from tomopt_tasks.volume.settings import SceneSettings, World
+from tomopt_tasks.volume.scene_settings import SceneSettings
+from tomopt_tasks.volume.settings import World
 from tomopt_tasks.wrapper.settings import ParameterRules, Phase
 
 Split = Literal["train", "valid", "test"]

@@ -42,9 +42,9 @@ __getattr__ = lazy_exports(
         "PassiveLayer": f"{_HERE}.layer",
         "RadLengthFunc": f"{_HERE}.layer",
         "Volume": f"{_HERE}.volume",
-        "SceneSettings": f"{_HERE}.settings",
+        "SceneSettings": f"{_HERE}.scene_settings",
         "World": f"{_HERE}.settings",
-        "draw_scenes": f"{_HERE}.scenes",
+        "draw_scenes": f"{_HERE}.families",
         "make_scene": f"{_HERE}.scenes",
     },
 )

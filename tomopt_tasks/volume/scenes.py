@@ -8,20 +8,18 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Tensor
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.materials import find_material
-from tomopt_tasks.rng import stream
 from tomopt_tasks.volume import cubes
+from tomopt_tasks.volume.families import FAMILIES
 from tomopt_tasks.volume.grid import border_index, whole_voxels
-from tomopt_tasks.volume.layer import PassiveLayer
-from tomopt_tasks.volume.passives import AbsPassiveGenerator
-from tomopt_tasks.volume.settings import LadleFurnaceSettings, SceneSettings, World
+from tomopt_tasks.volume.scene_settings import SceneSettings
+from tomopt_tasks.volume.settings import LadleFurnaceSettings, World
 from tomopt_tasks.volume.varied import varied_ladles
-from tomopt_tasks.volume.volume import Volume
 
-Scene = tuple[Float[Tensor, "vol z x y"], Float[Tensor, " vol"]]
+Scene = tuple[Float[Tensor, "vol z x y"], Float[Tensor, "vol ..."]]
 
 
 def make_scene(world: World, scene: SceneSettings, seed: int, split: str) -> Scene:
@@ -68,40 +66,5 @@ def ladle_furnace(world: World, scene: LadleFurnaceSettings, seed: int, split: s
     return torch.stack(grids).repeat(scene.per_height, 1, 1, 1), target.repeat(scene.per_height)
 
 
-def draw_scenes(
-    world: World,
-    build: Callable[[Volume, Generator], AbsPassiveGenerator],
-    n_volumes: int,
-    seed: int,
-    split: str,
-) -> tuple[Float[Tensor, "vol z x y"], Float[Tensor, "vol ..."]]:
-    """X0 grids [m] and targets of a random family, each from a stream of its own.
-
-    Args:
-        world: the box of the passive volume.
-        build: makes the generator of objects for a volume and a stream, for instance
-            ``lambda volume, rng: ULorryPassiveGenerator(volume, 0.012, rng=rng)``.
-        n_volumes: how many.
-        seed: seed of the scenes.
-        split: name of the set of volumes; names the streams.
-    """
-    volume = passive_volume(world)
-    grids, targets = [], []
-    for number in range(n_volumes):
-        layout, target = build(volume, stream(seed, "scene", split, number)).get_data()
-        volume.load_rad_length(layout)
-        grids.append(volume.get_rad_cube().clone())
-        targets.append(torch.as_tensor(0.0 if target is None else target, dtype=torch.float64))
-    stacked = torch.stack(targets)
-    return torch.stack(grids), stacked.squeeze(-1) if stacked.shape[1:] == (1,) else stacked
-
-
-def passive_volume(world: World) -> Volume:
-    """The passive layers of a world, empty, in double precision."""
-    lw = torch.tensor(world.size, dtype=torch.float64)
-    tops = [world.passive[0] + (k + 1) * world.voxel for k in reversed(range(world.shape[0]))]
-    return Volume([PassiveLayer(lw, z, world.voxel) for z in tops])
-
-
-MAKERS: dict[str, Callable[..., Scene]] = {"ladle_furnace": ladle_furnace}
+MAKERS: dict[str, Callable[..., Scene]] = {"ladle_furnace": ladle_furnace} | FAMILIES
 """Maker of each kind of scene settings."""

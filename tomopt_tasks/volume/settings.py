@@ -103,7 +103,3 @@ class LadleFurnaceSettings(Config):
     def n_volumes(self) -> int:
         """Number of volumes."""
         return len(self.heights) * self.per_height
-
-
-SceneSettings = LadleFurnaceSettings
-"""Any family of objects (a union on ``kind`` as soon as there are two)."""

@@ -105,7 +105,8 @@ def test_a_circle_of_bases_is_refused():
 
 
 def test_the_same_mistake_copied_by_like_counts_once():
-    scenes = "scenes: {train: {per_height: 0}, valid: {like: train}, test: {like: train}}\n"
+    train = "train: {kind: ladle_furnace, per_height: 0}"
+    scenes = f"scenes: {{{train}, valid: {{like: train}}, test: {{like: train}}}}\n"
     assert message_of(GOOD + scenes) == (
         "scenes.train.per_height: got 0, but it must be >= 1; the default is 5 (bad.yaml, line 8)"
     )

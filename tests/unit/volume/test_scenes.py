@@ -11,8 +11,9 @@ from tomopt_tasks.volume.benchmarks import (
     ULorryPassiveGenerator,
 )
 from tomopt_tasks.volume.blocks import VoxelPassiveGenerator
+from tomopt_tasks.volume.families import draw_scenes
 from tomopt_tasks.volume.grid import border_index, check_inside, voxel_indices, whole_voxels
-from tomopt_tasks.volume.scenes import draw_scenes, make_scene
+from tomopt_tasks.volume.scenes import make_scene
 from tomopt_tasks.volume.settings import LadleFurnaceSettings, World
 
 STEEL, FILL, SLAG, AIR = X0["steel"], X0["hot liquid steel"], X0["slag"], X0["air"]
