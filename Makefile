@@ -9,10 +9,11 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test fast lint clean
+.PHONY: help demo headline test fast lint clean
 
 help:
 	@echo "make demo   optimise the ladle-furnace detector of data/studies/ladle_furnace.yaml"
+	@echo "make headline  ten fits under two acceptances against the human designs; resumable"
 	@echo "make test   everything that CI runs: lint, types, import contracts, tests, slow tests"
 	@echo "make fast   the same without the slow tests"
 	@echo "make lint   format, lint and type-check"
@@ -20,6 +21,9 @@ help:
 
 demo: .venv/runtime.stamp
 	$(BIN)/tomopt run data/studies/ladle_furnace.yaml
+
+headline: .venv/runtime.stamp
+	$(BIN)/tomopt campaign run data/campaigns/ladle_headline.yaml
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS)
