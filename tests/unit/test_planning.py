@@ -97,6 +97,23 @@ def test_epochs_take_replicas_in_turn_and_fresh_muons_every_time():
     assert keys(tiny())["train bank"] == keys(changed(("muons.replicas", "2")))["train bank 1"]
 
 
+def test_without_phases_designs_are_judged_and_nothing_is_fitted():
+    study = changed(("fit.phases", "[]"), ("compare", "[start, baseline_1]"))
+    assert [stage.label for stage in plan_study(study)] == [
+        "valid volumes", "test volumes", "valid bank", "test bank", "start on valid",
+        "start on test", "baseline_1 on valid", "baseline_1 on test", "evaluation",
+    ]  # fmt: skip
+    assert set(keys(study).items()) - set(keys(tiny()).items()) == {
+        ("evaluation", keys(study)["evaluation"])
+    }
+
+
+def test_a_study_without_a_fit_needs_no_design_to_start_from():
+    study = changed(("fit.phases", "[]"), ("compare", "[]"), ("detectors.start", "null"))
+    assert study.compare == study.baselines == ("baseline_1",)
+    assert len(plan_study(study)) == 7
+
+
 def test_a_packed_plan_comes_back_whole():
     stages = plan_study(tiny())
     made = {stages[0].key: {"sha256": "0" * 64}}

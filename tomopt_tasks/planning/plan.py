@@ -92,15 +92,15 @@ class _Planner:
         for split, count in replicas.items():
             for replica in range(count):
                 self._bank(split, replica, count, volumes[split])
-        checkpoint = self._start()
+        fitted = {"checkpoint": self._start()} if fit.phases else {}
         for epoch, (index, phase_epoch) in enumerate(self._epochs()):
             bank = self.banks["train", epoch % replicas["train"]]
-            checkpoint = self._epoch(index, phase_epoch, epoch, {"checkpoint": checkpoint, **bank})
+            fitted = {"checkpoint": self._epoch(index, phase_epoch, epoch, {**fitted, **bank})}
         scores: dict[str, Stage] = {}
         judged: tuple[Split, ...] = ("valid", "test")
         for design in self.study.compare:
             for split in judged:
-                scores[f"{split}/{design}"] = self._predict(design, split, checkpoint)
+                scores[f"{split}/{design}"] = self._predict(design, split, fitted)
         self._evaluate(scores)
         return self.stages
 
@@ -168,7 +168,7 @@ class _Planner:
         word, count = what if phase_epoch < n_search else number
         return self._add("fit_epoch", f"{phase.name} {word} {count}", inputs, parents)
 
-    def _predict(self, design: str, split: Split, checkpoint: Stage) -> Stage:
+    def _predict(self, design: str, split: Split, fitted: Mapping[str, Stage]) -> Stage:
         judged = self.study.evaluation
         detector = None
         if design != FITTED:
@@ -182,9 +182,7 @@ class _Planner:
             seed=judged.seed,
             split=split,
         )
-        parents = dict(self.banks[split, 0])
-        if design == FITTED:
-            parents["checkpoint"] = checkpoint
+        parents = {**self.banks[split, 0], **(fitted if design == FITTED else {})}
         return self._add("predict", f"{design} on {split}", inputs, parents)
 
     def _evaluate(self, scores: Mapping[str, Stage]) -> Stage:
