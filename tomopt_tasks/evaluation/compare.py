@@ -27,6 +27,14 @@ class Entry:
     """Label (of the seed, say) -> predictions; one label if nothing was repeated."""
     baseline: bool = False
 
+    def floored(self, step: float | None) -> "Entry":
+        """The same, judged by rounded targets; see ``Predictions.floored``."""
+        repeats = {
+            label: (valid.floored(step), test.floored(step))
+            for label, (valid, test) in self.repeats.items()
+        }
+        return Entry(repeats, self.baseline)
+
 
 def compare(entries: Mapping[str, Entry], settings: EvaluationSettings) -> dict[str, Any]:
     """Judge entries on one test bank, each repetition with a calibration of its own.
@@ -43,6 +51,7 @@ def compare(entries: Mapping[str, Entry], settings: EvaluationSettings) -> dict[
         "repeats" and "exposure" (see ``_entry``); "board", the entries from best to worst, ties
         with equal rank.
     """
+    entries = {name: entry.floored(settings.target_floor) for name, entry in entries.items()}
     _check(entries)
     squares = {
         name: np.stack([squared_errors(*pair, settings) for pair in entry.repeats.values()])

@@ -1,7 +1,7 @@
 """What one design made of one bank of volumes: the input of every figure of merit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,18 @@ class Predictions:
             budget_used=attrs.get("budget_used"),
             seconds_per_muon=float(attrs["seconds_per_muon"]),
         )
+
+    def floored(self, step: float | None) -> "Predictions":
+        """The same, judged by targets rounded down to a multiple of ``step``; None: as they are.
+
+        Compat: the published ladle evaluation computes ``0.1 * ((target / 0.1) // 1)`` in single
+        precision, where 1.3 / 0.1 is 12.999999.
+        """
+        if step is None:
+            return self
+        unit = np.float32(step)
+        floors = unit * np.floor(self.truth.astype(np.float32) / unit)
+        return replace(self, truth=floors.astype(np.float64))
 
     @property
     def full(self) -> int:

@@ -40,6 +40,10 @@ def evaluate(
         merit, per-target rows, waterfall, geometry and exposure curve; "paired": name -> ratio,
         low, high, against and volumes_needed, for every design but the reference.
     """
+    valid, test = (
+        {name: predictions.floored(settings.target_floor) for name, predictions in bank.items()}
+        for bank in (valid, test)
+    )
     _check_banks(valid, test, baselines)
     designs = {
         name: design_record(valid[name], predictions, settings)

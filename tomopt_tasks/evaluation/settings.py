@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tomopt_tasks.core import Config
-from tomopt_tasks.quantities import Count, Seed
+from tomopt_tasks.quantities import Count, PositiveLength, Seed
 
 
 class EvaluationSettings(Config):
@@ -17,6 +17,9 @@ class EvaluationSettings(Config):
     """Bank that the correction is fitted on."""
     correction: Literal["linear", "none"] = "linear"
     """Correction of the predictions before they are judged."""
+    target_floor: PositiveLength | None = None
+    """Judge by targets rounded down in single precision to a multiple of this [m]; > 0; compat: the
+    published ladle table, where 0.1 m turns 1.3 m into 1.2 m; null: targets as they are."""
     bootstrap: Annotated[int, Field(strict=True, ge=100)] = 2000
     """Bootstrap replicates of the confidence intervals; >= 100."""
     exposures: tuple[Count, ...] = ()
