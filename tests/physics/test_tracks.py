@@ -22,7 +22,7 @@ from tomopt_tasks.detectors.hits import Hits, Lines
 from tomopt_tasks.inference.generator_level import GenScatterBatch
 from tomopt_tasks.inference.poca import find_poca
 from tomopt_tasks.inference.scatters import ScatterBatch
-from tomopt_tasks.inference.tracks import Tracks, fit_tracks
+from tomopt_tasks.inference.tracks import Tracks, fit_tracks, fit_tracks_float32
 from tomopt_tasks.inference.variables import VARIABLES
 from tomopt_tasks.rng import stream
 from tomopt_tasks.utils import jacobian
@@ -92,6 +92,47 @@ def test_d05_single_precision_keeps_slopes_to_a_microradian():
     assert rounded.slope.dtype == torch.float32
     assert (rounded.slope.double() - exact.slope).abs().max() < 1e-7
     assert_close(rounded.var_slope.double(), exact.var_slope, rtol=1e-5, atol=0)
+
+
+def test_compat_float32_sums_about_the_origin_lose_the_slope():
+    """D-05, where the published code measured -0.00725 for a slope of -0.01."""
+    lines = Lines(5.5 + 0.01 * draw(200, 2), -0.01 + 1e-3 * draw(200, 2, name="s"), z=1.48)
+    hits = noiseless_hits((0.0, 0.01, 0.02, 0.03), n_muons=200)
+    tracks = fit_tracks_float32(lines, hits)
+    error = (tracks.slope - lines.slope).abs()
+    assert 1e-4 < error.median() < 1e-2
+    assert tracks.slope.dtype == torch.float64
+
+
+def test_compat_float32_agrees_where_nothing_cancels():
+    """At x ~ 0.5 m with 10 cm between panels, the rounding of a position over that is 6e-7."""
+    lines = Lines(0.5 + 0.1 * draw(200, 2), 0.3 * draw(200, 2, name="s"), z=0.35)
+    hits = noiseless_hits((0.0, 0.1, 0.2, 0.3), n_muons=200)
+    exact, rounded = fit_tracks(lines, hits), fit_tracks_float32(lines, hits)
+    assert_close(rounded.slope, exact.slope, rtol=0, atol=1e-5)
+    assert_close(rounded.at(0.2).offset, exact.at(0.2).offset, rtol=0, atol=1e-6)
+    assert_close(rounded.var_slope, exact.var_slope, rtol=0, atol=0)
+    assert float((rounded.slope - exact.slope).abs().max()) > 1e-8
+
+
+def test_compat_float32_keeps_muons_without_a_track_finite():
+    lines, hits = random_hits(4)
+    hits.present[::5, 1:] = False
+    tracks = fit_tracks_float32(lines, hits)
+    assert not tracks.valid[::5].any()
+    assert tracks.valid.sum() == 40
+    assert torch.isfinite(torch.stack([tracks.offset, tracks.slope])).all()
+
+
+def noiseless_hits(depths, n_muons):
+    shape = (n_muons, len(depths))
+    return Hits(
+        depth=torch.tensor(depths, dtype=F64),
+        residual=torch.zeros(*shape, 2, dtype=F64),
+        sigma=torch.full((*shape, 2), 1e-4, dtype=F64),
+        efficiency=torch.full(shape, 0.9, dtype=F64),
+        present=torch.ones(shape, dtype=torch.bool),
+    )
 
 
 def _single(record):

@@ -13,7 +13,7 @@ from tomopt_tasks.inference import variables
 from tomopt_tasks.inference.acceptance import AcceptancePolicy, acceptance
 from tomopt_tasks.inference.hit_views import HitViews
 from tomopt_tasks.inference.poca import Poca, cross_squared, find_poca
-from tomopt_tasks.inference.tracks import fit_tracks
+from tomopt_tasks.inference.tracks import TRACK_FITS, TrackFit
 
 MAX_EXTRAPOLATION = 10.0
 """Tracks that enter or leave further out than this many widths of the volume are dropped."""
@@ -40,6 +40,7 @@ class ScatterBatch(HitViews):
         mu: muons that have crossed the whole volume and hold its hits.
         volume: the volume, for its passive range and width.
         policy: which muons count as accepted.
+        track_fit: how lines are fitted to hits.
 
     Raises:
         ValueError: hits are missing above or below, or a side has fewer than two panels (D-43).
@@ -50,6 +51,7 @@ class ScatterBatch(HitViews):
         mu: Any,
         volume: Any,
         policy: AcceptancePolicy = "two_each_side",
+        track_fit: TrackFit = "centred",
     ) -> None:
         self.mu = mu
         self.volume = volume
@@ -64,8 +66,8 @@ class ScatterBatch(HitViews):
                     "least two: add panels or a detector layer at that position"
                 )
         self.above, self.below = records["above"], records["below"]
-        self.tracks_in = fit_tracks(*self.above)
-        self.tracks_out = fit_tracks(*self.below)
+        self.tracks_in = TRACK_FITS[track_fit](*self.above)
+        self.tracks_out = TRACK_FITS[track_fit](*self.below)
 
     def _records(self) -> dict[str, SideRecord]:
         return {side: SideRecord(*record) for side, record in self.mu.records.items()}

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tomopt_tasks.core import Config
+from tomopt_tasks.inference.x0_settings import DenseBlockSettings, EdgeDetectorSettings
 from tomopt_tasks.quantities import Flag, PositiveNumber
 
 
@@ -17,6 +18,9 @@ class PocaZFillLevelSettings(Config):
     """Softness of the weight that favours the centre of the volume, in half-widths; > 0."""
     acceptance: Literal["two_each_side", "all_panels"] = "two_each_side"
     """A muon counts with at least two hits on each side, or only if all panels see it."""
+    track_fit: Literal["centred", "float32"] = "centred"
+    """Lines by sums about the mean height, or in single precision about the floor of the world;
+    the latter is compat: TomOpt."""
     detach_quantiles: Flag = False
     """Treat the clipping quantiles as constants; true is compat: TomOpt."""
     weighted_quantiles: Flag = True
@@ -30,7 +34,13 @@ class VoxelX0Settings(Config):
     """Name of this inferrer."""
     acceptance: Literal["two_each_side", "all_panels"] = "two_each_side"
     """A muon counts with at least two hits on each side, or only if all panels see it."""
+    track_fit: Literal["centred", "float32"] = "centred"
+    """Lines by sums about the mean height, or in single precision about the floor of the world;
+    the latter is compat: TomOpt."""
 
 
-InferenceSettings = Annotated[PocaZFillLevelSettings | VoxelX0Settings, Field(discriminator="kind")]
+InferenceSettings = Annotated[
+    PocaZFillLevelSettings | VoxelX0Settings | DenseBlockSettings | EdgeDetectorSettings,
+    Field(discriminator="kind"),
+]
 """Any volume inferrer."""

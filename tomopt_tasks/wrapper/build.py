@@ -20,7 +20,6 @@ from tomopt_tasks.detectors.settings import DetectorSettings, LayerSettings, Pan
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
 from tomopt_tasks.inference.scatters import ScatterBatch
 from tomopt_tasks.inference.settings import InferenceSettings, PocaZFillLevelSettings
-from tomopt_tasks.inference.voxels import PanelX0Inferrer
 from tomopt_tasks.losses.settings import (
     ExpectedMSELossSettings,
     LossSettings,
@@ -28,12 +27,11 @@ from tomopt_tasks.losses.settings import (
     VolumeMSELossSettings,
 )
 from tomopt_tasks.losses.spread import calibrated_mse
-from tomopt_tasks.losses.volumes import VolumeMSELoss
-from tomopt_tasks.losses.voxels import VoxelX0Loss
 from tomopt_tasks.volume.layer import PassiveLayer
 from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper
+from tomopt_tasks.wrapper.parts import volume_loss, x0_inferrer
 from tomopt_tasks.wrapper.settings import (
     AdamSettings,
     OneCycleSettings,
@@ -100,18 +98,19 @@ def _build_panel(panel: PanelSettings) -> DetectorPanel:
     return built
 
 
-def build_inference(settings: InferenceSettings) -> dict[str, Any]:
-    """The two inferrers that a wrapper takes."""
-    scatters = partial(ScatterBatch, policy=settings.acceptance)
+def build_inference(settings: InferenceSettings, *, fitting: bool = True) -> dict[str, Any]:
+    """The two inferrers that a wrapper takes; see ``x0_inferrer`` for ``fitting``."""
+    scatters = partial(ScatterBatch, policy=settings.acceptance, track_fit=settings.track_fit)
     if isinstance(settings, PocaZFillLevelSettings):
-        volume = partial(
+        volume: Any = partial(
             PocaZLadleFurnaceFillLevelInferrer,
             smooth=settings.smooth,
             detach_quantiles=settings.detach_quantiles,
             weighted_quantiles=settings.weighted_quantiles,
         )
         return {"partial_scatter_inferrer": scatters, "partial_volume_inferrer": volume}
-    return {"partial_scatter_inferrer": scatters, "partial_volume_inferrer": PanelX0Inferrer}
+    volume = x0_inferrer(settings, fitting=fitting)
+    return {"partial_scatter_inferrer": scatters, "partial_volume_inferrer": volume}
 
 
 def build_loss(settings: LossSettings) -> tuple[Any, list[Callback]]:
@@ -122,14 +121,7 @@ def build_loss(settings: LossSettings) -> tuple[Any, list[Callback]]:
         return None, [ExpectedMSELoss()]
     if isinstance(settings, VolumeMSELossSettings) and settings.correct:
         return None, [BatchLoss(calibrated_mse)]
-    terms: dict[str, Any] = {
-        "target_budget": settings.target_budget,
-        "budget_smoothing": settings.budget_smoothing,
-        "cost_coef": settings.cost_coef,
-        "steep_budget": settings.steep_budget,
-    }
-    kind = VolumeMSELoss if isinstance(settings, VolumeMSELossSettings) else VoxelX0Loss
-    return kind(**terms), []
+    return volume_loss(settings), []
 
 
 class PhaseBuilder:
@@ -258,6 +250,8 @@ def build_wrapper(
     loss: Any,
     opts: dict[str, Optimizer],
     seed: int,
+    *,
+    fitting: bool = True,
 ) -> ArbVolumeWrapper:
     """A wrapper around a built volume; muons come from banks, so that it needs no generator."""
     return ArbVolumeWrapper(
@@ -266,7 +260,7 @@ def build_wrapper(
         loss_func=loss,
         mu_generator=_no_generator,
         seed=seed,
-        **build_inference(inference),
+        **build_inference(inference, fitting=fitting),
     )
 
 
