@@ -59,7 +59,10 @@ def test_all_panels_of_the_ladle_study_are_alike_and_share_six_square_metres(lad
     assert design.budget == 6.0
 
 
-@pytest.mark.parametrize("file", sorted(STUDIES.glob("*.yaml")), ids=lambda file: file.stem)
+FITS = [file for file in sorted(STUDIES.glob("*.yaml")) if load_study(file).fit.phases]
+
+
+@pytest.mark.parametrize("file", FITS, ids=lambda file: file.stem)
 def test_a_longer_last_phase_leaves_everything_else_of_the_fit_unchanged(file):
     fit = load_study(file).fit
     last = len(fit.phases) - 1
