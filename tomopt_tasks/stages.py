@@ -36,6 +36,8 @@ from tomopt_tasks.wrapper.scans import BankedPassives
 Parents = Mapping[str, Ref]
 N_TRACKS = 200
 """Muons whose tracks a report may draw."""
+VOXEL = ("voxel_z", "voxel_x", "voxel_y")
+"""Axes of a grid of predictions; the map of accepted muons has other cells in x and y."""
 
 
 def make_volumes(store: Store, key: str, inputs: VolumesInputs, parents: Parents) -> Ref:
@@ -99,8 +101,11 @@ def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> 
     for layer in volume.get_detectors():
         for panel in layer.panels:
             panel.realistic_validation = inputs.edges == "hard"
-    wrapper = build_wrapper(volume, inputs.inference, None, {}, inputs.seed)
-    records = [_predict_exposure(wrapper, passives, n_muons) for n_muons in inputs.exposures]
+    wrapper = build_wrapper(volume, inputs.inference, None, {}, inputs.seed, fitting=False)
+    voxels = inputs.inference.kind == "voxel_x0"
+    records = [
+        _predict_exposure(wrapper, passives, n_muons, voxels=voxels) for n_muons in inputs.exposures
+    ]
     arrays = _prediction_arrays(records, inputs.exposures, passives, bank["generated"])
     panels = geometry(volume)
     aimed = len(passives) * passives.state.shape[1]
@@ -147,7 +152,9 @@ def load_predictions(store: Store, ref: Ref) -> Predictions:
     )
 
 
-def _predict_exposure(wrapper: Any, passives: BankedPassives, n_muons: int) -> PredictionRecord:
+def _predict_exposure(
+    wrapper: Any, passives: BankedPassives, n_muons: int, *, voxels: bool
+) -> PredictionRecord:
     available = passives.state.shape[1]
     if n_muons > available:
         raise UserError(
@@ -155,7 +162,7 @@ def _predict_exposure(wrapper: Any, passives: BankedPassives, n_muons: int) -> P
             "raise muons.per_volume or leave the exposure out"
         )
     part = BankedPassives(passives.x0, passives.target, passives.state[:, :n_muons])
-    record = PredictionRecord()
+    record = PredictionRecord(voxels=voxels)
     wrapper.predict(part, n_muons, n_muons, pred_cb=record)
     return record
 
@@ -178,9 +185,15 @@ def _prediction_arrays(
         "accepted": torch.cat(full.accepted).numpy(),
         "used": torch.cat(full.used).numpy(),
     }
+    truth = passives.target.reshape(n_volumes, -1)[:, 0].numpy()
+    grids = {}
+    if full.voxels:  # what is predicted is an error, which would best be zero
+        truth, x0 = np.zeros(n_volumes), torch.stack(full.grids).numpy()
+        grids = {"x0": ArraySpec(x0, ("volume", *VOXEL), "m", "predicted radiation length")}
     return {
+        **grids,
         "prediction": ArraySpec(predictions, ("exposure", "volume")),
-        "truth": ArraySpec(passives.target.reshape(n_volumes, -1)[:, 0].numpy(), ("volume",)),
+        "truth": ArraySpec(truth, ("volume",)),
         "n_muons": ArraySpec(np.array(exposures, dtype=np.int64), ("exposure",)),
         **{name: ArraySpec(count, ("volume",)) for name, count in counts.items()},
         "track": ArraySpec(passives.state[0, :N_TRACKS].numpy(), ("muon", "column")),

@@ -9,6 +9,7 @@ from tomopt_tasks.config.detector_checks import check_detector
 from tomopt_tasks.config.detector_file import DetectorFile
 from tomopt_tasks.config.fit_checks import check_fit, check_names
 from tomopt_tasks.config.scene_checks import check_exposures, check_muons, check_scene
+from tomopt_tasks.config.target_checks import check_correction, check_loss, check_targets
 from tomopt_tasks.config.version import VERSION
 from tomopt_tasks.core import Config
 from tomopt_tasks.detectors.settings import DetectorSettings
@@ -94,11 +95,14 @@ class _StudyParts(Config, Generic[Detector]):
 
     @field_validator("evaluation", mode="after")
     @classmethod
-    def _fill_exposures(
+    def _complete_evaluation(
         cls,
         evaluation: EvaluationSettings,
         info: Any,  # noqa: ANN401 - ValidationInfo cannot be checked at run time
     ) -> EvaluationSettings:
+        voxels = getattr(info.data.get("inference"), "kind", "") == "voxel_x0"
+        if voxels and "correction" not in evaluation.model_fields_set:
+            evaluation = evaluation.model_copy(update={"correction": "none"})
         if evaluation.exposures or "muons" not in info.data:
             return evaluation
         n_muons = info.data["muons"].per_volume
@@ -143,7 +147,11 @@ class Study(_StudyParts[DetectorSettings]):
         for name, detector in self.detectors.items():
             check_detector(detector, self.world, self.constraints.gap, ("detectors", name))
         for split in ("train", "valid", "test"):
-            check_scene(getattr(self.scenes, split), self.world, ("scenes", split))
+            scene = getattr(self.scenes, split)
+            check_scene(scene, self.world, ("scenes", split))
+            check_targets(scene, self.inference, split)
+        check_loss(self.inference, self.loss, self.fit)
+        check_correction(self.inference, self.evaluation)
         check_muons(self.muons, self.world)
         check_names(self.fit, self.compare, self.detectors)
         if self.fit.phases:

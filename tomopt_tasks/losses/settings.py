@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tomopt_tasks.core import Config
-from tomopt_tasks.quantities import Flag, PositiveNumber
+from tomopt_tasks.quantities import Flag, Number, PositiveNumber
 
 
 class _Loss(Config):
@@ -53,12 +53,33 @@ class VoxelX0LossSettings(_Loss):
 
     kind: Literal["voxel_x0"] = "voxel_x0"
     """Name of this loss."""
-    correct: Flag = False
-    """Apply the best linear correction of the scan, in closed form, before the error."""
+
+
+class VolumeClassLossSettings(_Loss):
+    """Cross entropy of the probability that a volume is of the second of two classes."""
+
+    kind: Literal["volume_class"] = "volume_class"
+    """Name of this loss."""
+    targets: tuple[Number, Number] = (0.0, 1.0)
+    """Targets of the two classes, in the unit of the target; others count as the nearer one."""
+
+
+class LadleLayerLossSettings(_Loss):
+    """Distance of the layer in which the fill of a ladle ends, weighted with its probability."""
+
+    kind: Literal["ladle_layer"] = "ladle_layer"
+    """Name of this loss."""
+    squared: Flag = True
+    """Squared distances instead of absolute ones."""
 
 
 LossSettings = Annotated[
-    SpreadRangeLossSettings | ExpectedMSELossSettings | VolumeMSELossSettings | VoxelX0LossSettings,
+    SpreadRangeLossSettings
+    | ExpectedMSELossSettings
+    | VolumeMSELossSettings
+    | VoxelX0LossSettings
+    | VolumeClassLossSettings
+    | LadleLayerLossSettings,
     Field(discriminator="kind"),
 ]
 """Any loss."""

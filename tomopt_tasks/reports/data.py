@@ -34,6 +34,9 @@ class Target:
 FILL_HEIGHT = Target("fill height", "m", "mm", 1000.0)
 """Target of the ladle furnace."""
 
+RADIATION_LENGTH = Target("radiation length", "m", "mm", 1000.0)
+"""Target where every voxel is predicted."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
@@ -72,6 +75,8 @@ class ReportData:
 
 def target_of(study: Mapping[str, Any]) -> Target:
     """The measured quantity of a study's test scenes."""
+    if (study.get("inference") or {}).get("kind") == "voxel_x0":
+        return RADIATION_LENGTH
     return FILL_HEIGHT if scene_of(study).get("kind") == "ladle_furnace" else Target()
 
 

@@ -56,10 +56,13 @@ class PredictionRecord(Callback):
 
     Args:
         n_cells: cells of the map along x and along y, over [-0.5, 1.5] times the width.
+        voxels: predictions are radiation lengths of voxels, not one number a volume.
     """
 
-    def __init__(self, n_cells: int = 40) -> None:
+    def __init__(self, n_cells: int = 40, *, voxels: bool = False) -> None:
         self.n_cells = n_cells
+        self.voxels = voxels
+        self.grids: list[Tensor] = []
         self.predictions: list[float] = []
         self.accepted: list[Tensor] = []
         self.used: list[Tensor] = []
@@ -85,9 +88,20 @@ class PredictionRecord(Callback):
         self.accepted_map += counts.view(self.n_cells, self.n_cells)
 
     def on_x0_pred_end(self) -> None:
-        """Note the prediction; NaN where no muon was accepted."""
-        pred = self.fit_params.pred
-        self.predictions.append(float("nan") if pred is None else float(pred.reshape(-1)[0]))
+        """Note the prediction; NaN where no muon was accepted.
+
+        Of a grid, the grid is kept and the root of its mean squared error is noted [m]; where there
+        is none, that of a grid of zeros.
+        """
+        pred, volume = self.fit_params.pred, self.attached.volume
+        if not self.voxels:
+            self.predictions.append(float("nan") if pred is None else float(pred.reshape(-1)[0]))
+            return
+        truth = volume.get_rad_cube()
+        grid = torch.zeros_like(truth) if pred is None else pred.detach()
+        matter = torch.isfinite(truth)
+        self.grids.append(grid if pred is not None else torch.full_like(truth, torch.nan))
+        self.predictions.append(float(((grid - truth)[matter] ** 2).mean().sqrt()))
 
     def get_preds(self) -> Tensor:
         """One prediction a volume."""

@@ -1,0 +1,67 @@
+"""Inferrers that look at radiation lengths, and losses of one volume, from their settings."""
+
+from functools import partial
+from typing import Any
+
+from tomopt_tasks.inference.classifiers import DenseBlockClassifierFromX0s
+from tomopt_tasks.inference.edges import EdgeDetLadleFurnaceFillLevelInferrer
+from tomopt_tasks.inference.settings import VoxelX0Settings
+from tomopt_tasks.inference.voxels import PanelX0Inferrer
+from tomopt_tasks.inference.x0_settings import DenseBlockSettings, EdgeDetectorSettings
+from tomopt_tasks.losses.base import AbsDetectorLoss
+from tomopt_tasks.losses.ladle import LadleFurnaceIntClassLoss
+from tomopt_tasks.losses.settings import (
+    LadleLayerLossSettings,
+    VolumeClassLossSettings,
+    VolumeMSELossSettings,
+    VoxelX0LossSettings,
+)
+from tomopt_tasks.losses.volumes import VolumeClassLoss, VolumeMSELoss
+from tomopt_tasks.losses.voxels import VoxelX0Loss
+
+X0Settings = VoxelX0Settings | DenseBlockSettings | EdgeDetectorSettings
+VolumeLossSettings = (
+    VolumeMSELossSettings | VoxelX0LossSettings | VolumeClassLossSettings | LadleLayerLossSettings
+)
+
+
+def x0_inferrer(settings: X0Settings, *, fitting: bool) -> Any:
+    """What a wrapper takes as its volume inferrer.
+
+    Args:
+        settings: which.
+        fitting: the edge detector gives probabilities of layers to a loss, and a height otherwise.
+    """
+    if isinstance(settings, DenseBlockSettings):
+        return partial(
+            DenseBlockClassifierFromX0s,
+            settings.voxels,
+            PanelX0Inferrer,
+            use_avgpool=settings.average,
+            cut_coef=settings.cut,
+            ratio_offset=settings.offset,
+            ratio_coef=settings.slope,
+        )
+    if isinstance(settings, EdgeDetectorSettings):
+        return partial(
+            EdgeDetLadleFurnaceFillLevelInferrer,
+            PanelX0Inferrer,
+            pipeline=settings.pipeline,
+            output_probs=fitting,
+        )
+    return PanelX0Inferrer
+
+
+def volume_loss(settings: VolumeLossSettings) -> AbsDetectorLoss:
+    """The loss of one volume."""
+    terms: dict[str, Any] = {
+        "target_budget": settings.target_budget,
+        "budget_smoothing": settings.budget_smoothing,
+        "cost_coef": settings.cost_coef,
+        "steep_budget": settings.steep_budget,
+    }
+    if isinstance(settings, VolumeClassLossSettings):
+        return VolumeClassLoss(x02id={settings.targets[0]: 0, settings.targets[1]: 1}, **terms)
+    if isinstance(settings, LadleLayerLossSettings):
+        return LadleFurnaceIntClassLoss(use_mse=settings.squared, **terms)
+    return (VolumeMSELoss if isinstance(settings, VolumeMSELossSettings) else VoxelX0Loss)(**terms)
