@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -126,7 +126,7 @@ def commands(file: File, changes: Changes = None, store: StoreUrl = None) -> Non
     _say(f"# when they are done:  {shlex.join(['tomopt', 'campaign', 'report', *words[3:]])}")
 
 
-def _plan(file: Path, changes: list[str] | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _plan(file: Path, changes: list[str] | None) -> Any:  # noqa: ANN401 - imported when needed
     from tomopt_tasks.campaigns.plan import plan_campaign  # noqa: PLC0415
     from tomopt_tasks.config.members import load_campaign  # noqa: PLC0415
 

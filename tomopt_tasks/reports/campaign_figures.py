@@ -24,6 +24,9 @@ from tomopt_tasks.reports.verdict import outcome_of
 MOST_CURVES = 6
 """Designs in one figure of curves."""
 
+MOST_NAMES = 12
+"""Designs that the legend of costs names: the best ones."""
+
 
 def looks_of(table: TableData) -> dict[str, Series]:
     """How each entry is drawn, the same in every figure of a table."""
@@ -137,6 +140,7 @@ def cost_figure(table: TableData) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.4))
     ax = figure.subplots()
     looks = looks_of(table)
+    best = [row["name"] for row in table.record["board"]][:MOST_NAMES]
     for name, entry in table.record["entries"].items():
         look = looks[name]
         costs = [row["budget_used"] or 0.0 for row in entry["repeats"]]
@@ -145,7 +149,8 @@ def cost_figure(table: TableData) -> Figure:
         bar = [[entry["mse"] - entry["low"]], [entry["high"] - entry["mse"]]]
         ax.errorbar(
             [float(np.mean(costs))], [entry["mse"]], bar, fmt=look.marker, color=look.colour,
-            markersize=8, markerfacecolor="none", capsize=3, label=look.label,
+            markersize=8, markerfacecolor="none", capsize=3,
+            label=look.label if name in best else None,
         )  # fmt: skip
     ax.set_yscale("log")
     powers_of_ten(ax.yaxis)
