@@ -22,7 +22,7 @@ class PocaZLadleFurnaceFillLevelInferrer(AbsVolumeInferrer):
 
     def __init__(
         self,
-        volume: Any,  # noqa: ANN401
+        volume: Any,
         smooth: float = 0.1,
         *,
         detach_quantiles: bool = False,

@@ -14,7 +14,7 @@ from tomopt_tasks.inference.scatters import ScatterBatch
 class VolumeInferrer(Protocol):
     """What the loop needs: any callable with the keyword ``volume`` that gives one of these."""
 
-    def add_scatters(self, scatters: Any) -> None:  # noqa: ANN401
+    def add_scatters(self, scatters: Any) -> None:
         """Take one more batch of scatters of the volume."""
         ...
 
@@ -30,7 +30,7 @@ class AbsVolumeInferrer:
         volume: the volume that was irradiated; its geometry only.
     """
 
-    def __init__(self, volume: Any) -> None:  # noqa: ANN401
+    def __init__(self, volume: Any) -> None:
         self.volume = volume
         self.scatter_batches: list[ScatterBatch] = []
         self.size: float = float(volume.passive_size)
