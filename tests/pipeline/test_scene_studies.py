@@ -1,0 +1,71 @@
+"""The studies of the other scenes, made small: they run from end to end, and say what they saw."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.pipeline.common import counted
+from tomopt_tasks.config.load import load_study
+from tomopt_tasks.planning.plan import plan_study
+from tomopt_tasks.runs.command import run_plain
+from tomopt_tasks.runs.run import Request, begin, run_all
+from tomopt_tasks.store.opening import open_store
+
+STUDIES = Path(__file__).parents[2] / "data" / "studies"
+SMALL = [
+    ("muons.per_volume", "80"),
+    ("fit.phases[0].epochs", "2"),
+    ("fit.volumes_per_step", "4"),
+    ("scenes.train.volumes", "8"),
+    ("scenes.valid.volumes", "4"),
+    ("scenes.test.volumes", "6"),
+    ("evaluation", "{bootstrap: 100}"),
+]
+
+
+@pytest.fixture(scope="module", params=["lead_in_beryllium", "small_walls", "u_lorry"])
+def ran(request, tmp_path_factory):
+    """A small version of a study, its store, and what the command said."""
+    study = load_study(STUDIES / f"{request.param}.yaml", SMALL)
+    store = open_store(tmp_path_factory.mktemp(request.param) / "store")
+    return study, store, run_plain(study, store, Request())
+
+
+def dataset(study, store, label):
+    stage = next(stage for stage in plan_study(study) if stage.label == label)
+    return store.open_dataset(store.find(stage.kind, stage.key))
+
+
+def test_the_study_runs_and_a_second_run_executes_nothing(ran):
+    study, store, said = ran
+    assert "optimised" in "\n".join(said)
+    with counted() as again, begin(study, store) as run:
+        run_all(run)
+    assert again == []
+
+
+def test_the_fit_moves_the_panels(ran):
+    study, store, _ = ran
+    stages = [stage for stage in plan_study(study) if stage.kind == "checkpoint"]
+    first, last = (
+        store.find("checkpoint", s.key).metrics["geometry"] for s in stages[:: len(stages) - 1]
+    )
+    assert all(a["xy"] != b["xy"] and a["z"] != b["z"] for a, b in zip(first, last, strict=True))
+
+
+def test_what_is_judged_is_the_stored_grid_or_the_stored_number(ran):
+    study, store, _ = ran
+    found, volumes = dataset(study, store, "fit on test"), dataset(study, store, "test volumes")
+    prediction = found.array("prediction")[-1]
+    if study.inference.kind != "voxel_x0":
+        assert "x0" not in found.names
+        assert np.array_equal(found.array("truth"), volumes.array("target"))
+        assert ((prediction > 0) & (prediction < 1)).all()
+        return
+    error = (found.array("x0") - volumes.array("x0")) ** 2
+    np.testing.assert_allclose(prediction, error.mean((1, 2, 3)) ** 0.5, rtol=1e-12)
+    assert (found.array("truth") == 0).all()
+    stage = plan_study(study)[-1]
+    judged = store.get_record(store.find("evaluation", stage.key))["designs"]["fit"]
+    assert judged["mse"] == pytest.approx(float(error.mean()), rel=1e-9)
