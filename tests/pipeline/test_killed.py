@@ -81,7 +81,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "run it again to go on" in err
+    assert "go on with: tomopt run" in err
     assert "Traceback" not in err
     store = open_store(folder)
     (run,) = store.runs()
