@@ -31,6 +31,7 @@ from tomopt_tasks.volume.layer import PassiveLayer
 from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper
+from tomopt_tasks.wrapper.guards import build_guards
 from tomopt_tasks.wrapper.parts import volume_loss, x0_inferrer
 from tomopt_tasks.wrapper.settings import (
     AdamSettings,
@@ -214,6 +215,7 @@ class PhaseBuilder:
                 factors = (cycle.init, cycle.mid, cycle.final)
                 length = phase.schedule.length or max(phase.epochs, 1)
                 result.append(RelativeOneCycle(name, factors, phase.schedule.warmup, length))
+        result += build_guards(phase.guards)
         return result
 
     def _ties(self) -> list[Callback]:

@@ -6,12 +6,15 @@ from typing import Any
 import torch
 
 from tomopt_tasks.callbacks.base import Callback
+from tomopt_tasks.core import UserError
 from tomopt_tasks.detectors.settings import DetectorSettings
-from tomopt_tasks.inference.settings import InferenceSettings
+from tomopt_tasks.inference.settings import InferenceSettings, PocaZFillLevelSettings
 from tomopt_tasks.losses.settings import LossSettings
+from tomopt_tasks.muons.generators import MuonGenerator2016
 from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.build import PhaseBuilder, build_loss, build_volume, build_wrapper
+from tomopt_tasks.wrapper.family import ArbVolumeWrapper
 from tomopt_tasks.wrapper.observers import EpochRow, geometry
 from tomopt_tasks.wrapper.scans import BankedPassives, mirrored
 from tomopt_tasks.wrapper.settings import Phase
@@ -42,6 +45,38 @@ def restore_volume(tree: Mapping[str, Any]) -> Volume:
     volume.load_state_dict(tree["volume"])
     volume.assign_budget()
     return volume
+
+
+def from_checkpoint(
+    store: Any,
+    ref: Any,
+    *,
+    inference: InferenceSettings | None = None,
+    loss: Any = None,
+    seed: int = 1,
+) -> ArbVolumeWrapper:
+    """A wrapper with the detector of a stored checkpoint, for a notebook.
+
+    It draws muons of its own (2016 source, 5 GeV) and has no optimisers: fill its ``opts``.
+
+    Args:
+        store: where the checkpoint is (``open_store(...)``).
+        ref: of the checkpoint (``store.find("checkpoint", key)``).
+        inference: from scatters to predictions; None: fill levels.
+        loss: called with ``pred`` and ``volume``; None: predictions only.
+        seed: names the streams of hits and muons.
+
+    Raises:
+        UserError: there is no such checkpoint.
+    """
+    if ref is None or ref.kind != "checkpoint":
+        got = "nothing" if ref is None else f"a stored object of kind {ref.kind}"
+        raise UserError(f"from_checkpoint: got {got}; give the ref of a checkpoint")
+    volume = restore_volume(store.get_record(ref))
+    chosen = inference or PocaZFillLevelSettings()
+    wrapper = build_wrapper(volume, chosen, loss, {}, seed, fitting=loss is not None)
+    wrapper.mu_generator = MuonGenerator2016.from_volume(volume)
+    return wrapper
 
 
 class PhaseFit:

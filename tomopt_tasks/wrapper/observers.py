@@ -43,6 +43,7 @@ class EpochRow(Callback):
             "loss": _mean(self.losses),
             "acceptance": _mean(self.accepted),
             "skipped_volumes": self.fit_params.n_skipped,
+            "stopped": bool(self.fit_params.stop),
             "searching": bool(self.fit_params.skip_opt_step),
             "rates": {name: wrapper.get_opt_lr(name) for name in wrapper.opts},
             "grad_norms": {name: _mean(values) for name, values in self.grad_norms.items()},

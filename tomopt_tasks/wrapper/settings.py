@@ -23,6 +23,7 @@ from tomopt_tasks.quantities import (
     PositiveNumber,
     Seed,
 )
+from tomopt_tasks.wrapper.guard_settings import Guards
 
 Parameter = Literal["xy", "z", "side"]
 """What a panel can learn: centre, height, and side (its share of the budget, if there is one)."""
@@ -242,6 +243,8 @@ class _Common(Config):
     """Learning rates along the phase; null: constant."""
     limits: Limits = Limits()
     """Largest change per update."""
+    guards: Guards = Guards()
+    """What ends a phase early or keeps bad updates away."""
 
 
 class Phase(_Common):
