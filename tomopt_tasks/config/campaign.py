@@ -1,6 +1,7 @@
 """A campaign: one study varied along axes, and how its members are compared."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
@@ -195,6 +196,7 @@ class Campaign(Config):
             for i, pattern in enumerate(getattr(self, where)):
                 self._check_pattern(pattern, (where, i))
         self._check_judge()
+        self._check_goals()
         return self
 
     @property
@@ -225,6 +227,15 @@ class Campaign(Config):
                 raise Problem(
                     ("judge", "apart", i), f"axis {name} is pooled too; name it in one of the two"
                 )
+
+    def _check_goals(self) -> None:
+        """Each goal is that of a comparison."""
+        names = (self.axes[axis].points for axis in self.judge.apart)
+        labels = {", ".join(point): None for point in product(*names)}
+        for label in self.judge.goals:
+            if label not in labels:
+                cure = _cure(label, labels) if self.judge.apart else 'write "" for the only one'
+                raise Problem(("judge", "goals", label), f"there is no such comparison; {cure}")
 
     def _check_axes(self, names: Sequence[str], path: Path) -> None:
         for i, name in enumerate(names):

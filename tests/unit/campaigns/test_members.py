@@ -141,6 +141,10 @@ BAD = [
      'judge.apart[0]: there is no axis sed; did you mean "seed"?'),
     ("axes: {seed: {seeds: 2}}\njudge: {apart: [seed], pool: [seed]}",
      "judge.apart[0]: axis seed is pooled too; name it in one of the two"),
+    ("axes: {seed: {seeds: 2}}\njudge: {goals: {policy: {ratio: 0.7}}}",
+     'judge.goals.policy: there is no such comparison; write "" for the only one'),
+    ("axes: {seed: {seeds: 2}}\njudge: {goals: {'': {ratio: -1}}}",
+     'judge.goals[""].ratio: got -1, but it must be > 0'),
     ("axes: {detectors.start.groups.above.z: [[1.2, 1.5, 1.6]]}",
      "detectors.start.groups.above.z[0]: got 1.2 m, which lies inside"),
 ]  # fmt: skip

@@ -1,0 +1,68 @@
+"""The campaigns of the repository are valid, and compare what their first lines say."""
+
+from pathlib import Path
+
+import pytest
+
+from tomopt_tasks.campaigns.plan import plan_campaign
+from tomopt_tasks.campaigns.tables import make_tables
+from tomopt_tasks.config.members import load_campaign
+
+FOLDER = Path(__file__).parents[3] / "data" / "campaigns"
+FILES = sorted(FOLDER.glob("*.yaml"))
+
+
+def tables(name):
+    """Two seeds or starts are as good as all to see what is compared."""
+    axes = {"headline": "seed.seeds", "reality": "seed.seeds", "starts": "start.starts"}
+    change = [(f"axes.{axes[name]}", "2")] if name in axes else []
+    return make_tables(plan_campaign(load_campaign(FOLDER / f"ladle_{name}.yaml", change)))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_campaign_says_what_it_asks_and_is_valid(file):
+    assert file.read_text(encoding="utf-8").startswith("# ")
+    campaign = load_campaign(file)
+    assert campaign.settings.title
+    assert len({member.name for member in campaign.members}) == len(campaign.members)
+
+
+def test_the_headline_keeps_the_policies_apart_and_judges_on_800_ladles():
+    found = tables("headline")
+    assert [table.label for table in found] == ["two_each_side", "all_panels"]
+    for table in found:
+        names = [entry.name for entry in table.inputs.entries]
+        assert names == ["start", "fit", "baseline_1", "baseline_2"]
+        study = table.plans[0].member.study
+        assert study.inference.acceptance == table.label
+        assert study.scenes.test.n_volumes == 800
+        assert study.scenes.test.per_height == 100
+    roles = ("test/baseline_1/-", "valid/baseline_2/-")
+    assert all(found[0].parents[role] != found[1].parents[role] for role in roles)
+
+
+def test_fits_of_the_headline_see_ten_sets_of_training_muons():
+    members = load_campaign(FOLDER / "ladle_headline.yaml").members
+    assert len(members) == 20
+    assert len({member.study.muons.train_seed for member in members}) == 10
+    assert len({member.study.muons.seed for member in members}) == 1
+
+
+def test_every_case_of_reality_has_the_tuned_human_design():
+    for table in tables("reality"):
+        baselines = [entry.name for entry in table.inputs.entries if entry.baseline]
+        assert baselines == ["baseline_1", "baseline_2", "baseline_tuned"]
+
+
+def test_designs_of_two_and_four_panels_share_a_table():
+    (table,) = tables("panels")
+    names = [entry.name for entry in table.inputs.entries]
+    assert names[:2] == ["fit 4 and 4", "fit 2 and 2"]
+    areas = [each.member.study.detectors["start"].area for each in table.plans]
+    assert areas == pytest.approx([6.0] * 6)
+
+
+def test_the_grid_of_human_designs_never_sees_the_test_bank_of_the_others():
+    (human,), (panels,) = tables("human"), tables("panels")
+    banks = [{s.key for s in t.plans[0].stages if s.kind == "bank"} for t in (human, panels)]
+    assert banks[0].isdisjoint(banks[1])
