@@ -42,6 +42,10 @@ Force = Annotated[
     list[str] | None,
     typer.Option("--force", metavar="STAGE[@EPOCH]", help="Run again, stored or not; repeatable."),
 ]
+Trust = Annotated[
+    list[Path] | None,
+    typer.Option("--trust", metavar="PATH", help="Folder of Python code to trust; repeatable."),
+]
 
 
 class Runner(StrEnum):
@@ -78,6 +82,7 @@ def plan(
     accept_code: AcceptCode = False,
     force: Force = None,
     as_json: AsJson = False,
+    trust: Trust = None,
 ) -> None:
     """Say what would run, why, and what it would cost; nothing runs."""
     from tomopt_tasks.commands import plan as command  # noqa: PLC0415
@@ -85,6 +90,7 @@ def plan(
     from tomopt_tasks.planning.lookup import existing_store  # noqa: PLC0415
     from tomopt_tasks.runs.run import Request  # noqa: PLC0415
 
+    _trust(trust)
     loaded = load_study(study, pairs(changes))
     request = Request(str(study), dict(pairs(changes)), accept_code, force or ())
     results = existing_store(store or default_store())
@@ -102,6 +108,7 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Threads of torch; default: 1.", min=1, max=1024)
     ] = None,
+    trust: Trust = None,
 ) -> None:
     """Optimise the detector of a study and report; what is stored already does not run again."""
     from tomopt_tasks.config.load import load_study  # noqa: PLC0415
@@ -111,6 +118,7 @@ def run(
 
     if threads is not None:
         os.environ[machine.THREADS] = str(threads)
+    _trust(trust)
     loaded = load_study(study, pairs(changes))
     results = open_store(store or default_store())
     request = Request(str(study), dict(pairs(changes)), accept_code, force or ())
@@ -181,6 +189,20 @@ def evaluate(
 
 
 @app.command()
+def check(
+    part: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="A loss of your own.")],
+    trust: Trust = None,
+    voxels: Annotated[bool, typer.Option("--voxels", help="It judges grids of voxels.")] = False,
+) -> None:
+    """Try the laws that every loss obeys on one of your own."""
+    from tomopt_tasks.commands.check import report as laws  # noqa: PLC0415
+
+    _trust(trust)
+    for line in laws(part, voxels=voxels):
+        typer.echo(line)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of study files, for editors."""
     import json  # noqa: PLC0415
@@ -188,6 +210,12 @@ def schema() -> None:
     from tomopt_tasks.config.schema import json_schema  # noqa: PLC0415
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def _trust(folders: list[Path] | None) -> None:
+    from tomopt_tasks.losses.own import trust as trust_folders  # noqa: PLC0415
+
+    trust_folders(folders or ())
 
 
 def _import_engine() -> None:

@@ -22,10 +22,10 @@ def check_loss(inference: InferenceSettings, loss: LossSettings, fit: FitSetting
     Raises:
         Problem: at the kind of the loss.
     """
-    allowed = LOSSES[inference.kind]
+    allowed = (*LOSSES[inference.kind], "own")
     if fit.phases and loss.kind not in allowed:
         text = f'got "{loss.kind}", which cannot judge inference.kind {inference.kind}; write '
-        raise Problem(("loss", "kind"), text + " or ".join(allowed))
+        raise Problem(("loss", "kind"), text + " or ".join(allowed[:-1]))
 
 
 def check_targets(scene: SceneSettings, inference: InferenceSettings, split: str) -> None:

@@ -20,9 +20,11 @@ from tomopt_tasks.detectors.settings import DetectorSettings, LayerSettings, Pan
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
 from tomopt_tasks.inference.scatters import ScatterBatch
 from tomopt_tasks.inference.settings import InferenceSettings, PocaZFillLevelSettings
+from tomopt_tasks.losses.own import build_own
 from tomopt_tasks.losses.settings import (
     ExpectedMSELossSettings,
     LossSettings,
+    OwnLossSettings,
     SpreadRangeLossSettings,
     VolumeMSELossSettings,
 )
@@ -122,6 +124,8 @@ def build_loss(settings: LossSettings) -> tuple[Any, list[Callback]]:
         return None, [ExpectedMSELoss()]
     if isinstance(settings, VolumeMSELossSettings) and settings.correct:
         return None, [BatchLoss(calibrated_mse)]
+    if isinstance(settings, OwnLossSettings):
+        return build_own(settings), []
     return volume_loss(settings), []
 
 
