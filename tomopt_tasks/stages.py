@@ -24,6 +24,7 @@ from tomopt_tasks.planning.inputs import (
     VolumesInputs,
 )
 from tomopt_tasks.store.arrays import ArraySpec
+from tomopt_tasks.store.partial import Partial
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 from tomopt_tasks.transport.bank import COLUMNS, transport
@@ -34,6 +35,7 @@ from tomopt_tasks.wrapper.observers import PredictionRecord, geometry
 from tomopt_tasks.wrapper.scans import BankedPassives
 
 Parents = Mapping[str, Ref]
+PANEL_COLUMNS = ("x", "y", "z", "span_x", "span_y")
 N_TRACKS = 200
 """Muons whose tracks a report may draw."""
 VOXEL = ("voxel_z", "voxel_x", "voxel_y")
@@ -78,17 +80,22 @@ def transport_muons(store: Store, key: str, inputs: BankInputs, parents: Parents
 def start_fit(store: Store, key: str, inputs: StartInputs, parents: Parents) -> Ref:
     """Checkpoint 0: the detector before the first update."""
     tree = first_tree(inputs.world, inputs.detector)
-    return store.put_record("checkpoint", key, tree, tree["row"])
+    return store.put_record("checkpoint", key, tree, tree["row"], _panel_view(tree["row"]))
 
 
 def fit_epoch(store: Store, key: str, inputs: EpochInputs, parents: Parents) -> Ref:
     """One pass over the training volumes; the next checkpoint."""
-    before = store.get_record(parents["checkpoint"])
+    partial = Partial(store, key)
+    before = partial.latest() or store.get_record(parents["checkpoint"])
     passives, _ = _passives(store, parents)
     fit = PhaseFit(before, inputs.phase, inputs.inference, inputs.loss, inputs.seed)
-    fit.run(passives, inputs.epoch, inputs.volumes_per_step, new=inputs.phase_epoch == 0)
+    new, between_steps = inputs.phase_epoch == 0, partial.between_steps
+    size = inputs.volumes_per_step
+    fit.run(passives, inputs.epoch, size, new=new, between_steps=between_steps)
     tree = fit.tree()
-    return store.put_record("checkpoint", key, tree, tree["row"])
+    ref = store.put_record("checkpoint", key, tree, tree["row"], _panel_view(tree["row"]))
+    partial.clear()
+    return ref
 
 
 def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> Ref:
@@ -200,6 +207,16 @@ def _prediction_arrays(
         "track_accepted": ArraySpec(accepted_track[: min(N_TRACKS, aimed)].numpy(), ("muon",)),
         "accepted_map": ArraySpec(full.accepted_map.numpy(), ("x", "y")),
     }
+
+
+def _panel_view(row: Mapping[str, Any]) -> dict[str, ArraySpec]:
+    """The panels of a checkpoint as an array, for people without this code."""
+    panels = row["geometry"]
+    table = [[*panel["xy"], panel["z"], *panel["span"]] for panel in panels]
+    attrs = {"panels": [panel["name"] for panel in panels], "columns": list(PANEL_COLUMNS)}
+    about = "centre, top and spans of each panel"
+    data = np.array(table, dtype=np.float64).reshape(len(panels), len(PANEL_COLUMNS))
+    return {"detector": ArraySpec(data, ("panel", "column"), "m", about, attrs)}
 
 
 def _volumes(store: Store, ref: Ref) -> tuple[Tensor, Tensor]:

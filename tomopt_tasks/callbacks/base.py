@@ -1,6 +1,6 @@
 """The seam between the loop and everything that looks, schedules or guards (spec 8.1, 9.1)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -69,6 +69,10 @@ class FitParams:
     skip_opt_step: bool = False
     n_skipped: int = 0
     """Volumes of the present epoch without a prediction (no muon was accepted)."""
+    n_done: int = 0
+    """Volumes of the present training epoch that its updates so far have seen."""
+    between_steps: Callable[[], object] | None = None
+    """Called after each update of a training epoch but the last; may stop the fit by raising."""
 
     def __init__(self, **kwargs: Any) -> None:
         for name, value in kwargs.items():

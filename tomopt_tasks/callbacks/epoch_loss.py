@@ -1,5 +1,7 @@
 """Base of callbacks that judge an epoch by its loss."""
 
+from typing import ClassVar
+
 from tomopt_tasks.callbacks.base import Callback
 from tomopt_tasks.callbacks.metrics import EvalMetric
 
@@ -10,9 +12,11 @@ class LossWatcher(Callback):
     Stands after callbacks that replace the loss of a batch.
     """
 
+    remembers: ClassVar[tuple[str, ...]] = ("total", "n_volumes")
+
     def __init__(self) -> None:
-        self._total = 0.0
-        self._n_volumes = 0
+        self.total = 0.0
+        self.n_volumes = 0
         self._in_batch = 0
 
     @property
@@ -23,7 +27,7 @@ class LossWatcher(Callback):
 
     def on_epoch_begin(self) -> None:
         """Start to add."""
-        self._total, self._n_volumes = 0.0, 0
+        self.total, self.n_volumes = 0.0, 0
 
     def on_volume_batch_begin(self) -> None:
         """Start to count the volumes of a batch."""
@@ -37,13 +41,13 @@ class LossWatcher(Callback):
         """Add the loss of the batch; infinite if no volume gave a prediction."""
         loss = self.fit_params.mean_loss
         value = float("inf") if loss is None else float(loss.detach().sum())
-        self._total += value * self._in_batch
-        self._n_volumes += self._in_batch
+        self.total += value * self._in_batch
+        self.n_volumes += self._in_batch
 
     @property
     def epoch_loss(self) -> float:
         """Mean over the volumes of the epoch; a short last batch weighs less; NaN if empty."""
-        return self._total / self._n_volumes if self._n_volumes else float("nan")
+        return self.total / self.n_volumes if self.n_volumes else float("nan")
 
     def judge(self, metric: EvalMetric | None) -> float:
         """What the epoch is worth, smaller is better: the loss, or a metric turned round.

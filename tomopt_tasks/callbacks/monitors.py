@@ -27,6 +27,8 @@ class MetricLogger(LossWatcher):
     """
 
     remembers: ClassVar[tuple[str, ...]] = (
+        *LossWatcher.remembers,
+        "terms",
         "loss_vals",
         "sub_losses",
         "metric_vals",
@@ -63,7 +65,7 @@ class MetricLogger(LossWatcher):
         self.main_metric_idx: int | None = None
         self.lock_to_metric = False
         self.moments: list[dict[str, Any]] = []
-        self._terms: dict[str, float] = {}
+        self.terms: dict[str, float] = {}
 
     @property
     def _metrics(self) -> list[EvalMetric]:
@@ -84,7 +86,7 @@ class MetricLogger(LossWatcher):
     def on_epoch_begin(self) -> None:
         """Start an epoch; note the moment as a picture of the film."""
         super().on_epoch_begin()
-        self._terms = {}
+        self.terms = {}
         if self.fit_params.state == "train":
             self.moments.append(self._moment())
 
@@ -108,7 +110,7 @@ class MetricLogger(LossWatcher):
         if not self.watching or self.fit_params.pred is None:
             return
         for name, term in getattr(self.attached.loss_func, "sub_losses", {}).items():
-            self._terms[name] = self._terms.get(name, 0.0) + float(term.detach().sum())
+            self.terms[name] = self.terms.get(name, 0.0) + float(term.detach().sum())
 
     def on_epoch_end(self) -> None:
         """Close the epoch and report it."""
@@ -117,8 +119,8 @@ class MetricLogger(LossWatcher):
         loss = self.epoch_loss
         if self.fit_params.state == "valid":
             self.loss_vals["Validation"].append(loss)
-        total = sum(self._terms.values())
-        for name, term in self._terms.items():
+        total = sum(self.terms.values())
+        for name, term in self.terms.items():
             self.sub_losses.setdefault(name, []).append(term / total if total else 0.0)
         for metric in self._metrics:
             value = metric.get_metric()

@@ -22,7 +22,12 @@ class EarlyStopping(LossWatcher):
         metric: judge by this metric, which stands earlier in the list; None: by the loss.
     """
 
-    remembers: ClassVar[tuple[str, ...]] = ("best", "n_waited", "stopped")
+    remembers: ClassVar[tuple[str, ...]] = (
+        *LossWatcher.remembers,
+        "best",
+        "n_waited",
+        "stopped",
+    )
 
     def __init__(
         self, patience: int, min_change: float = 0.0, metric: EvalMetric | None = None
@@ -69,7 +74,13 @@ class BestKeeper(LossWatcher):
         metric: judge by this metric, which stands earlier in the list; None: by the loss.
     """
 
-    remembers: ClassVar[tuple[str, ...]] = ("best", "best_epoch", "parameters")
+    remembers: ClassVar[tuple[str, ...]] = (
+        *LossWatcher.remembers,
+        "best",
+        "best_epoch",
+        "parameters",
+        "before",
+    )
 
     def __init__(self, *, restore: bool = True, metric: EvalMetric | None = None) -> None:
         super().__init__()
@@ -78,7 +89,7 @@ class BestKeeper(LossWatcher):
         self.best = math.inf
         self.best_epoch = 0
         self.parameters: dict[str, Tensor] = {}
-        self._before: dict[str, Tensor] = {}
+        self.before: dict[str, Tensor] = {}
 
     def on_train_begin(self) -> None:
         """Start anew."""
@@ -89,7 +100,7 @@ class BestKeeper(LossWatcher):
         """Note the parameters that the training loss will belong to."""
         super().on_epoch_begin()
         if self.watching and self.fit_params.state == "train":
-            self._before = self._present()
+            self.before = self._present()
 
     def on_epoch_end(self) -> None:
         """Keep the parameters if they are the best so far."""
@@ -99,7 +110,7 @@ class BestKeeper(LossWatcher):
         if value < self.best:
             training = self.fit_params.state == "train"
             self.best, self.best_epoch = value, self.fit_params.epoch
-            self.parameters = self._before if training else self._present()
+            self.parameters = self.before if training else self._present()
 
     def on_train_end(self) -> None:
         """Give the best parameters back."""

@@ -1,6 +1,6 @@
-"""A fit taken apart after any epoch, as a tree, and put together again with the same bits."""
+"""A fit taken apart after any update, as a tree, and put together again with the same bits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,11 +15,14 @@ from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.build import PhaseBuilder, build_loss, build_volume, build_wrapper
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper
+from tomopt_tasks.wrapper.files import restore_optimiser
 from tomopt_tasks.wrapper.observers import EpochRow, geometry
 from tomopt_tasks.wrapper.scans import BankedPassives, mirrored
 from tomopt_tasks.wrapper.settings import Phase
 
 Tree = dict[str, Any]
+BetweenSteps = Callable[[int, Callable[[], Tree]], None]
+"""Takes how many volumes an epoch has seen, and what gives the state there; may raise to stop."""
 
 
 def first_tree(world: World, detector: DetectorSettings) -> Tree:
@@ -110,15 +113,22 @@ class PhaseFit:
         self.wrapper = build_wrapper(volume, inference, loss_func, opts, seed)
 
     def run(
-        self, passives: BankedPassives, epoch: int, volumes_per_step: int, *, new: bool
+        self,
+        passives: BankedPassives,
+        epoch: int,
+        volumes_per_step: int,
+        *,
+        new: bool,
+        between_steps: BetweenSteps | None = None,
     ) -> None:
-        """One epoch of the loop.
+        """One epoch of the loop, or the rest of one that was taken apart in its middle.
 
         Args:
             passives: training volumes with their bank.
             epoch: epochs before this one, over all phases.
             volumes_per_step: volumes of one update.
             new: whether the phase begins, so that nothing of it is to be taken up.
+            between_steps: called after each update but the last.
         """
         n_muons = passives.state.shape[1]
         if self.phase.mirror:
@@ -133,16 +143,22 @@ class PhaseFit:
             mu_bs=n_muons,
             epoch=epoch,
         )
-        if new:
+        fit, half = self.wrapper.fit_params, self.before.get("half")
+        if new and half is None:
             self.wrapper.hook("on_train_begin")
         else:
             self._take_up()
+        if half is not None:
+            fit.n_done, fit.n_skipped = half["n_done"], half["n_skipped"]
+            self.recorder.load_state_dict(half["recorder"])
+        if between_steps is not None:
+            fit.between_steps = lambda: between_steps(fit.n_done, self.half_tree)
         self.wrapper.fit_epoch()
 
     def _take_up(self) -> None:
         """Continue where the last checkpoint of the phase left it."""
         for name, opt in self.wrapper.opts.items():
-            opt.load_state_dict(self.before["opts"][name])
+            restore_optimiser(opt, self.before["opts"][name])
         for callback, state in zip(self.callbacks, self.before["callbacks"], strict=True):
             callback.load_state_dict(state)
         if isinstance(self.wrapper.loss_func, torch.nn.Module):
@@ -151,20 +167,37 @@ class PhaseFit:
 
     def tree(self) -> Tree:
         """The checkpoint after the epoch."""
+        tree = self._state()
+        rates = {name: self.wrapper.get_opt_lr(name) for name in self.wrapper.opts}
+        tree["rates"] = self.before["rates"] | rates
+        tree["fit"]["epoch"] = self.wrapper.fit_params.epoch
+        tree["row"] = self.recorder.row()
+        tree.pop("half", None)
+        return tree
+
+    def half_tree(self) -> Tree:
+        """What it takes to go on between two updates of an epoch."""
+        fit = self.wrapper.fit_params
+        half = {
+            "n_done": fit.n_done,
+            "n_skipped": fit.n_skipped,
+            "recorder": self.recorder.state_dict(),
+        }
+        return {**self._state(), "half": half}
+
+    def _state(self) -> Tree:
+        """All that an update changes."""
         wrapper, fit = self.wrapper, self.wrapper.fit_params
         loss = wrapper.loss_func
-        rates = {name: wrapper.get_opt_lr(name) for name in wrapper.opts}
         return {
             **self.before,
             "volume": dict(wrapper.volume.state_dict()),
             "opts": {name: opt.state_dict() for name, opt in wrapper.opts.items()},
             "callbacks": [callback.state_dict() for callback in self.callbacks],
             "loss": loss.state_dict() if isinstance(loss, torch.nn.Module) else {},
-            "rates": self.before["rates"] | rates,
             "fit": {
-                "epoch": fit.epoch,
+                **self.before["fit"],
                 "skip_opt_step": bool(fit.skip_opt_step),
                 "stop": bool(fit.stop),
             },
-            "row": self.recorder.row(),
         }

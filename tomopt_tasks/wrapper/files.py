@@ -2,10 +2,26 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+
+def restore_optimiser(opt: Optimizer, state: Mapping[str, Any]) -> None:
+    """Take up the state of an optimiser bit by bit.
+
+    ``load_state_dict`` alone turns every tensor into the type of its parameter, so that NAdam and
+    ASGD, which keep numbers in single precision beside parameters in double, would go on otherwise.
+    """
+    opt.load_state_dict(dict(state))
+    parameters = [parameter for group in opt.param_groups for parameter in group["params"]]
+    for index, saved in state["state"].items():
+        own = opt.state[parameters[index]]
+        for name, value in saved.items():
+            if isinstance(value, Tensor) and own[name].dtype != value.dtype:
+                own[name] = value.detach().clone().to(own[name].device)
 
 
 def save_states(path: Path, volume: nn.Module, opts: Mapping[str, Optimizer]) -> None:
@@ -34,4 +50,4 @@ def load_states(
         )
     volume.load_state_dict(states["volume"])
     for name, opt in opts.items():
-        opt.load_state_dict(states[name])
+        restore_optimiser(opt, states[name])

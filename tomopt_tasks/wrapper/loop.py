@@ -40,18 +40,21 @@ class VolumeLoop:
             if passives is None:
                 continue
             fit.state = state
-            fit.n_skipped = 0
             self.volume.train(state == "train")
-            self.hook("on_epoch_begin")
+            if state == "valid" or fit.n_done == 0:  # else it goes on in the middle
+                fit.n_skipped = 0
+                self.hook("on_epoch_begin")
             with torch.set_grad_enabled(state == "train"):
                 self._scan_volumes(passives)
+            if state == "train":
+                fit.n_done = 0
             self.hook("on_epoch_end")
 
     def _scan_volumes(self, passives: Passives) -> None:
         fit = self.fit_params
         size = None if fit.state == "test" else (fit.passive_bs or 1)
-        done = 0
-        for scan in scans(passives, size):
+        done = fit.n_done if fit.state == "train" else 0
+        for scan in scans(passives, size, done):
             if size is not None and done % size == 0:
                 fit.loss_val = None
                 self.hook("on_volume_batch_begin")
@@ -59,6 +62,10 @@ class VolumeLoop:
             done += len(scan)
             if size is not None and (done % size == 0 or done == len(passives)):
                 self._end_batch(n_volumes=(done - 1) % size + 1)
+                if fit.state == "train" and done < len(passives):
+                    fit.n_done = done
+                    if fit.between_steps is not None:
+                        fit.between_steps()
 
     def _scan(self, scan: Scan) -> None:
         fit = self.fit_params

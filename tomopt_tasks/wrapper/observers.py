@@ -1,6 +1,6 @@
 """What an epoch leaves in its row of the history, and a prediction beside its numbers."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -9,7 +9,9 @@ from tomopt_tasks.callbacks.base import Callback, detector_panels
 
 
 class EpochRow(Callback):
-    """Collects the numbers of one training epoch; never part of the state of a fit."""
+    """Collects the numbers of one training epoch; part of the state in the middle of one only."""
+
+    remembers: ClassVar[tuple[str, ...]] = ("losses", "accepted", "grad_norms")
 
     def __init__(self) -> None:
         self.losses: list[float] = []

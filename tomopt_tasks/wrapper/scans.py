@@ -98,7 +98,7 @@ class Scan:
         return len(self.volumes)
 
 
-def scans(passives: Passives, batch_size: int | None) -> Iterator[Scan]:
+def scans(passives: Passives, batch_size: int | None, start: int = 0) -> Iterator[Scan]:
     """Cut volumes into scans that never cross the end of a batch of volumes.
 
     Volumes with a bank are scanned a whole batch at a time; others one by one, as the hooks of the
@@ -107,14 +107,15 @@ def scans(passives: Passives, batch_size: int | None) -> Iterator[Scan]:
     Args:
         passives: the volumes.
         batch_size: volumes per update; None: no batches.
+        start: volumes that are left out at the beginning.
     """
     state = passives.state if isinstance(passives, BankedPassives) else None
     size = 1
     if state is not None:
         size = batch_size or max(1, CHUNK // max(1, state.shape[1]))
     offset = getattr(passives, "first", 0)
-    volumes = iter(passives)
-    first = 0
+    volumes = islice(passives, start, None)
+    first = start
     while chunk := list(islice(volumes, size)):
         rows = None if state is None else state[first : first + len(chunk)]
         yield Scan(first + offset, chunk, rows)
