@@ -31,6 +31,7 @@ from tomopt_tasks.volume.blocks import (
     RandomBlockPassiveGenerator,
     VoxelPassiveGenerator,
 )
+from tomopt_tasks.volume.cargo import RandomCargoPassiveGenerator
 from tomopt_tasks.volume.layer import PassiveLayer
 from tomopt_tasks.volume.volume import Volume
 
@@ -101,6 +102,7 @@ GENERATORS = {
     "LadleFurnacePassiveGenerator": LadleFurnacePassiveGenerator,
     "ULorryPassiveGenerator": partial(ULorryPassiveGenerator, u_volume=0.012),
     "SmallWallsPassiveGenerator": SmallWallsPassiveGenerator,
+    "RandomCargoPassiveGenerator": partial(RandomCargoPassiveGenerator, kind="complex"),
 }
 
 

@@ -48,6 +48,7 @@ def test_flux_is_positive_and_differentiable(name):
 
 
 def test_every_generator_of_objects_is_tried():
+    assert volumes.RandomCargoPassiveGenerator
     for name in volumes.__all__:
         getattr(volumes, name)
     assert members(AbsPassiveGenerator, "tomopt_tasks.volume") == set(GENERATORS)
