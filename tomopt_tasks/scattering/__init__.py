@@ -1,7 +1,8 @@
 """Multiple scattering: widths, joint deflection and displacement, slanted directions.
 
-Limits of the model (spec D-63): Gaussian, without the tails of single scattering; no energy loss;
-the true momentum is known; matter outside the voxels, the panels included, does not scatter.
+Limits of the model (spec D-63): Gaussian, without the tails of single scattering; no energy loss
+(``momentum_behind`` tells how much that is); the true momentum is known; matter outside the voxels,
+the panels included, does not scatter.
 """
 
 from tomopt_tasks.core import lazy_exports
@@ -10,7 +11,10 @@ __all__ = [
     "HighlandSettings",
     "NoScatterSettings",
     "ScatterSettings",
+    "StoppingPower",
+    "find_stopping_power",
     "highland_angle",
+    "momentum_behind",
     "scatter_slopes",
 ]
 
@@ -22,7 +26,10 @@ __getattr__ = lazy_exports(
         "HighlandSettings": f"{_HERE}.settings",
         "NoScatterSettings": f"{_HERE}.settings",
         "ScatterSettings": f"{_HERE}.settings",
+        "StoppingPower": f"{_HERE}.stopping",
+        "find_stopping_power": f"{_HERE}.stopping",
         "highland_angle": f"{_HERE}.highland",
+        "momentum_behind": f"{_HERE}.stopping",
         "scatter_slopes": f"{_HERE}.kick",
     },
 )
