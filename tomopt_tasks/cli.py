@@ -189,6 +189,32 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    file: Annotated[Path, typer.Argument(help="Object: npz with x0 [m].", show_default=False)],
+    run: Annotated[str, typer.Option("--with", metavar="RUN", help="Run, or study.")],
+    design: Annotated[str, typer.Option(help="Design of the run.")] = "fit",
+    out: Annotated[Path | None, typer.Option(help="Write what is predicted (npz).")] = None,
+    store: StoreUrl = None,
+) -> None:
+    """Predict an object of your own with a detector of a run."""
+    import numpy as np  # noqa: PLC0415
+
+    from tomopt_tasks.runs.manifest import find_run  # noqa: PLC0415
+    from tomopt_tasks.runs.predicting import predict_object  # noqa: PLC0415
+    from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
+
+    results = open_store(store or default_store(), create=False)
+    answer = predict_object(results, find_run(results, run), file, design)
+    what = "prediction" if answer.grids is None else "RMS error of the radiation lengths [m]"
+    for number, value in enumerate(answer.values):
+        typer.echo(f"object {number}: {what} {value:.4g}")
+    typer.echo(f"{answer.accepted} muons accepted")
+    if out is not None:
+        grids = {} if answer.grids is None else {"x0": answer.grids}
+        np.savez(out, allow_pickle=False, prediction=answer.values, **grids)
+
+
+@app.command()
 def check(
     part: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="A loss of your own.")],
     trust: Trust = None,

@@ -1,0 +1,127 @@
+"""Predict a user's own object with a detector of a run."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tomopt_tasks.core import UserError
+from tomopt_tasks.planning.inputs import PredictInputs
+from tomopt_tasks.planning.plan import FITTED, Stage, plan_study
+from tomopt_tasks.runs.manifest import study_of
+from tomopt_tasks.store.store import Store
+from tomopt_tasks.transport.bank import transport
+from tomopt_tasks.volume.settings import World
+from tomopt_tasks.volume.volume import Volume
+from tomopt_tasks.wrapper.build import build_volume, build_wrapper
+from tomopt_tasks.wrapper.checkpoint import restore_volume
+from tomopt_tasks.wrapper.observers import PredictionRecord
+from tomopt_tasks.wrapper.scans import BankedPassives
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a detector makes of some objects."""
+
+    values: Float[np.ndarray, " volume"]
+    """Calibrated prediction of each; of voxels: the RMS error against the given X0 [m]."""
+    grids: Float[np.ndarray, "volume z x y"] | None
+    """Predicted radiation lengths [m], if the run predicts voxels."""
+    accepted: int
+    """Muons that the panels saw, in all volumes."""
+
+
+def read_object(file: Path, world: World) -> Float[Tensor, "vol z x y"]:
+    """Radiation lengths [m] of one or several objects from an npz file.
+
+    Args:
+        file: holds the array ``x0``, (z, x, y) with z index 0 the lowest, or (volume, z, x, y).
+        world: gives the shape.
+
+    Raises:
+        UserError: no such file, no such array, another shape, or lengths that are not positive.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            x0 = np.asarray(arrays["x0"], dtype=np.float64)
+    except (OSError, ValueError, TypeError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        text = "write it with numpy.savez(file, x0=...)"
+        raise UserError(f"{file} is no npz file with the array x0; {text}") from error
+    x0 = x0[None] if x0.ndim == 3 else x0
+    if x0.ndim != 4 or len(x0) == 0 or x0.shape[1:] != world.shape:
+        raise UserError(
+            f"{file}: x0 has the shape {x0.shape}, but the world of the run has {world.shape} "
+            "voxels (z, x, y); give one grid of that shape, or several"
+        )
+    if not (x0 > 0).all():
+        raise UserError(f"{file}: radiation lengths must be > 0 m (infinite for vacuum)")
+    return torch.from_numpy(x0)
+
+
+def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> Answer:
+    """Send the muons of a run's study through an object, and predict it.
+
+    Args:
+        store: where the run is.
+        run: its id.
+        file: see ``read_object``.
+        design: a design of the run; ``fit`` is the optimised one.
+
+    Raises:
+        UserError: the file is wrong, or the run has no such design in the store.
+    """
+    study = study_of(store, run)
+    stages = plan_study(study)
+    chosen = next((stage for stage in stages if stage.label == f"{design} on test"), None)
+    if chosen is None or not isinstance(chosen.inputs, PredictInputs):
+        known = ", ".join(study.compare)
+        raise UserError(f"run {run} has no design {design!r}; its designs are {known}")
+    inputs = chosen.inputs
+    x0 = read_object(file, study.world)
+    seed = study.muons.seed
+    state, _ = transport(x0, study.world, study.muons, study.transport, seed, "object")
+    volume = _detector(store, run, stages, inputs)
+    for layer in volume.get_detectors():
+        for panel in layer.panels:
+            panel.realistic_validation = inputs.edges == "hard"
+    wrapper = build_wrapper(volume, inputs.inference, None, {}, inputs.seed, fitting=False)
+    record = PredictionRecord(voxels=inputs.inference.kind == "voxel_x0")
+    passives = BankedPassives(x0, torch.zeros(len(x0), dtype=x0.dtype), state)
+    wrapper.predict(passives, state.shape[1], state.shape[1], pred_cb=record)
+    slope, intercept = _calibration(store, run, stages[-1], design)
+    return Answer(
+        slope * record.get_preds().numpy() + intercept,
+        torch.stack(record.grids).numpy() if record.grids else None,
+        int(torch.cat(record.accepted).sum()),
+    )
+
+
+def _detector(store: Store, run: str, stages: list[Stage], inputs: PredictInputs) -> Volume:
+    """The design as it is written, or the last checkpoint of the fit."""
+    if inputs.detector is not None:
+        return build_volume(inputs.world, inputs.detector)
+    for stage in reversed(stages):
+        ref = store.find("checkpoint", stage.key) if stage.name == "fit_epoch" else None
+        if ref is not None:
+            return restore_volume(store.get_record(ref))
+    raise _missing(run)
+
+
+def _calibration(store: Store, run: str, stage: Stage, design: str) -> tuple[float, float]:
+    """Slope and intercept that the evaluation of the run found for the design."""
+    ref = store.find(stage.kind, stage.key)
+    if ref is None:
+        raise _missing(run)
+    slope, intercept = store.get_record(ref)["designs"][design]["calibration"]
+    return slope, intercept
+
+
+def _missing(run: str) -> UserError:
+    return UserError(
+        f"run {run} is not complete in the store as this version of the code makes it; run its "
+        "study again"
+    )
