@@ -9,11 +9,12 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo headline test fast lint clean
+.PHONY: help demo headline parity test fast lint clean
 
 help:
 	@echo "make demo   optimise the ladle-furnace detector of data/studies/ladle_furnace.yaml"
 	@echo "make headline  ten fits under two acceptances against the human designs; resumable"
+	@echo "make parity  the published ladle table computed as published, and what its errors do"
 	@echo "make test   everything that CI runs: lint, types, import contracts, tests, slow tests"
 	@echo "make fast   the same without the slow tests"
 	@echo "make lint   format, lint and type-check"
@@ -24,6 +25,9 @@ demo: .venv/runtime.stamp
 
 headline: .venv/runtime.stamp
 	$(BIN)/tomopt campaign run data/campaigns/ladle_headline.yaml
+
+parity: .venv/dev.stamp
+	$(BIN)/python -m tests.benchmarks.parity --seeds 10 --switches
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS)
