@@ -40,15 +40,16 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# A CPU build of torch: the one this machine's pip is set up to find, else PyTorch's own index.
-# Plain `pip install torch` would fetch gigabytes of CUDA; `make TORCH=torch==2.13.0` asks for that.
-TORCH ?= torch==2.13.0+cpu
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# A CPU build of torch where pip finds one, else the build that the registry offers (which brings
+# gigabytes of CUDA). TORCH_INDEX=<index of CPU wheels> points pip at one.
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 .venv/torch.stamp: constraints.txt
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one or set PYTHON=/path/to/python"; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(PIP) "$(TORCH)" || $(PIP) --index-url $(TORCH_INDEX) --timeout 15 --retries 1 "$(firstword $(subst +, ,$(TORCH)))"
+	$(PIP) $(INDEX) "$(TORCH)+cpu" || $(PIP) $(INDEX) "$(TORCH)"
 	@touch $@
 
 .venv/runtime.stamp: .venv/torch.stamp pyproject.toml
