@@ -9,13 +9,14 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo headline parity test fast lint clean
+.PHONY: help demo headline parity test long fast lint clean
 
 help:
 	@echo "make demo   optimise the ladle-furnace detector of data/studies/ladle_furnace.yaml"
 	@echo "make headline  ten fits under two acceptances against the human designs; resumable"
 	@echo "make parity  the published ladle table computed as published, and what its errors do"
 	@echo "make test   everything that CI runs: lint, types, import contracts, tests, slow tests"
+	@echo "make long   ten thousand random designs and objects (minutes, not in CI)"
 	@echo "make fast   the same without the slow tests"
 	@echo "make lint   format, lint and type-check"
 	@echo "make clean  remove .venv and the caches of tools; data/store stays"
@@ -30,10 +31,13 @@ parity: .venv/dev.stamp
 	$(BIN)/python -m tests.benchmarks.parity --seeds 10 --switches
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not long"
+
+long: .venv/dev.stamp
+	$(BIN)/python -m pytest -n $(WORKERS) -m long
 
 fast: .venv/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not long"
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff format .

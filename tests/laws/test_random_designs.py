@@ -175,7 +175,7 @@ def test_losses_and_gradients_are_finite_in_single_precision(case):
     check(case)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_losses_and_gradients_of_ten_thousand_designs_are_finite(chunk):
     @seed(chunk)
