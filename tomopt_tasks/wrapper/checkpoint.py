@@ -171,6 +171,7 @@ class PhaseFit:
         rates = {name: self.wrapper.get_opt_lr(name) for name in self.wrapper.opts}
         tree["rates"] = self.before["rates"] | rates
         tree["fit"]["epoch"] = self.wrapper.fit_params.epoch
+        self.wrapper.volume.assign_budget()  # the row shows the panels after the last step
         tree["row"] = self.recorder.row()
         tree.pop("half", None)
         return tree
