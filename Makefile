@@ -16,8 +16,8 @@ help:
 	@echo "make headline  ten fits under two acceptances against the human designs; resumable"
 	@echo "make parity  the published ladle table computed as published, and what its errors do"
 	@echo "make test   everything that CI runs: lint, types, import contracts, tests, slow tests"
-	@echo "make long   ten thousand random designs and objects (minutes, not in CI)"
 	@echo "make fast   the same without the slow tests"
+	@echo "make long   ten thousand random designs and objects (minutes, not in CI)"
 	@echo "make lint   format, lint and type-check"
 	@echo "make clean  remove .venv and the caches of tools; data/store stays"
 

@@ -1,6 +1,7 @@
 """What every test needs: one thread, no display, reproducible examples, slow tests last."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -10,6 +11,9 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # so it is in the background of a script, and processes under test would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
 
