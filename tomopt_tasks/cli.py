@@ -143,7 +143,7 @@ def interrupted(stop: KeyboardInterrupt) -> str:
     """What has become of a run that was stopped, and how to go on."""
     lost = "what was finished is stored" if getattr(stop, "at_once", True) else "all is stored"
     command = shlex.join(["tomopt", *sys.argv[1:]])
-    return f"{stop or 'interrupted'}: {lost}; go on with: {command}"
+    return f"{str(stop) or 'interrupted'}: {lost}; go on with: {command}"
 
 
 @app.command()
