@@ -50,11 +50,13 @@ def stop_if_asked() -> None:
 def deferred() -> Iterator[None]:
     """Inside, Ctrl-C and SIGTERM wait for `stop_if_asked`; a second one raises where it falls.
 
-    Outside the main thread nothing changes, since signals do not arrive there.
+    Outside the main thread nothing changes, since signals do not arrive there; nor for a signal
+    that is ignored, as Ctrl-C is in the background of a script.
     """
     _asked.clear()
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     try:
-        before = {number: signal.signal(number, _ask) for number in SIGNALS}
+        before = {number: signal.signal(number, _ask) for number in heard}
     except ValueError:
         yield
         return

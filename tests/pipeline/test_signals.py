@@ -95,6 +95,17 @@ def test_outside_the_main_thread_signals_are_left_alone():
     assert seen == [True]
 
 
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with deferred():
+            os.kill(os.getpid(), signal.SIGTERM)
+            stop_if_asked()
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("runner", ["plain", "prefect"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -122,7 +133,8 @@ def test_a_command_that_is_stopped_goes_on_with_the_one_that_it_names(
     }
     environment.pop("PREFECT_API_URL", None)
     process = subprocess.Popen(
-        [*words, *epochs], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [*words, *epochs], env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True, cwd=tmp_path,
     )  # fmt: skip
     deadline = time.monotonic() + 300
