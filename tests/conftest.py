@@ -18,11 +18,17 @@ settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
 
 
+SLOW_FOLDERS = {"physics", "laws", "pipeline", "benchmarks", "e2e"}
+"""Samples, sweeps and whole pipelines; `make fast` leaves them out."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip GPU tests without a GPU; run slow ones last, so that quick failures show first."""
     skip = pytest.mark.skip(reason="needs a CUDA device")
     has_gpu = torch.cuda.is_available()
     for item in items:
+        if SLOW_FOLDERS & set(item.path.parts):
+            item.add_marker(pytest.mark.slow)
         if "gpu" in item.keywords and not has_gpu:
             item.add_marker(skip)
     items.sort(key=lambda item: "slow" in item.keywords)
