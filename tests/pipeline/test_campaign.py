@@ -149,6 +149,21 @@ def test_shared_stages_can_be_made_before_the_members(tmp_path, here):
     assert {job.name for job in jobs_of(one, done.refs, store.url)} == {plan.members[0].name}
 
 
+def test_epochs_that_members_share_are_one_job(tmp_path, here):
+    text = "axes: {'fit.phases[1].epochs': [1, 2], loss.kind: [spread_range, volume_mse]}\n"
+    plan, store = planned(tmp_path, text), open_store(tmp_path / "store")
+    done = run_campaign(plan, store, 2)
+    epochs = [name.partition(" (")[0] for name in done.outcomes if "epoch" in name]
+    members = [each.name for each in plan.members]
+    assert [name for name in epochs if name not in members] == [
+        "coarse search 1 to fine epoch 1"
+    ] * 2  # one a loss
+    assert done.executed == len(plan.stages)
+    lengths = {name: each.result["executed"] for name, each in done.outcomes.items()}
+    assert {lengths[name] for name in members if "epochs=1" in name} == {3}
+    assert {lengths[name] for name in members if "epochs=2" in name} == {4}
+
+
 def test_members_judged_on_other_banks_are_not_compared(tmp_path):
     plan = planned(tmp_path, "axes: {muons.per_volume: [60, 40]}\n")
     expected = (

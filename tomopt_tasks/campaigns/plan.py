@@ -1,6 +1,5 @@
 """The plan of a campaign: the plans of its members, with what they share found by equal keys."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,19 +43,47 @@ class CampaignPlan:
         return {stage.key: stage for plan in self.members for stage in plan.stages}
 
     @cached_property
+    def users(self) -> Mapping[str, frozenset[str]]:
+        """Key -> names of the members that need the stage."""
+        found: dict[str, set[str]] = {}
+        for plan in self.members:
+            for stage in plan.stages:
+                found.setdefault(stage.key, set()).add(plan.name)
+        return {key: frozenset(names) for key, names in found.items()}
+
+    @cached_property
     def shared(self) -> Mapping[str, Stage]:
-        """Those that several members need."""
-        users = Counter(key for plan in self.members for key in {s.key for s in plan.stages})
-        return {key: stage for key, stage in self.stages.items() if users[key] > 1}
+        """Those stages that several members need."""
+        return {key: stage for key, stage in self.stages.items() if len(self.users[key]) > 1}
 
     def needed(self, names: Sequence[str]) -> "CampaignPlan":
         """The plan of some members; what they share with the others stays shared."""
         members = tuple(plan for plan in self.members if plan.name in names)
         part = CampaignPlan(self.campaign, members, self.run)
-        used = {stage.key for plan in part.members for stage in plan.stages}
-        shared = {key: stage for key, stage in self.shared.items() if key in used}
-        part.__dict__["shared"] = shared
+        part.__dict__["users"] = {key: self.users[key] for key in part.stages}
         return part
+
+
+def chains(stages: Mapping[str, Stage], users: Mapping[str, frozenset[str]]) -> list[list[Stage]]:
+    """Stages in order, epochs that follow each other and have the same users taken together.
+
+    Args:
+        stages: key -> stage, parents first.
+        users: see ``CampaignPlan``.
+    """
+    by_tail: dict[str, list[Stage]] = {}
+    found: list[list[Stage]] = []
+    for key, stage in stages.items():
+        before = stage.parents.get("checkpoint", "") if stage.name == "fit_epoch" else ""
+        chain = by_tail.get(before)
+        if chain is not None and users[before] == users[key]:
+            chain.append(stage)
+            by_tail[key] = by_tail.pop(before)
+        else:
+            found.append([stage])
+            if stage.name == "fit_epoch":
+                by_tail[key] = found[-1]
+    return found
 
 
 def plan_campaign(campaign: LoadedCampaign) -> CampaignPlan:

@@ -1,13 +1,14 @@
 """Run a campaign: what is shared once, then members side by side."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tomopt_tasks.campaigns.manifest import recorded
-from tomopt_tasks.campaigns.plan import CampaignPlan, look_up_all
+from tomopt_tasks.campaigns.plan import CampaignPlan, chains, look_up_all
 from tomopt_tasks.campaigns.slots import Job, Outcome, run_jobs
 from tomopt_tasks.campaigns.tables import make_tables
-from tomopt_tasks.campaigns.work import make_stage, prepare, run_member
+from tomopt_tasks.campaigns.work import make_stages, prepare, run_member
+from tomopt_tasks.planning.plan import Stage
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 
@@ -37,21 +38,29 @@ class CampaignRun:
 def jobs_of(plan: CampaignPlan, refs: Mapping[str, Ref], url: str) -> list[Job]:
     """What is missing: each shared stage is a job, and the own stages of each member are one."""
     kinds = {key: stage.kind for key, stage in plan.stages.items()}
-    names = {
-        key: f"{stage.label} ({key[:8]})" for key, stage in plan.shared.items() if key not in refs
-    }
-    jobs = []
-    for key, name in names.items():
-        stage = plan.shared[key]
-        parents = {parent: kinds[parent] for parent in stage.parents.values()}
-        after = frozenset(names[parent] for parent in parents if parent in names)
-        jobs.append(Job(name, make_stage, (url, stage, parents), after))
+    missing = {key: stage for key, stage in plan.shared.items() if key not in refs}
+    jobs: list[Job] = []
+    names: dict[str, str] = {}
+    for chain in chains(missing, plan.users):
+        name = _name(chain)
+        needed = [parent for stage in chain for parent in stage.parents.values()]
+        after = frozenset(names[parent] for parent in needed if parent in names)
+        given = {parent: kinds[parent] for parent in needed}
+        jobs.append(Job(name, make_stages, (url, chain, given), after))
+        names |= {stage.key: name for stage in chain}
     for each in plan.members:
         own = [stage.key for stage in each.stages if stage.key not in plan.shared]
         if any(key not in refs for key in own):
             after = frozenset(names[stage.key] for stage in each.stages if stage.key in names)
             jobs.append(Job(each.name, run_member, (url, each), after))
     return jobs
+
+
+def _name(chain: Sequence[Stage]) -> str:
+    """What a job is called: its stages, and the start of its last key."""
+    first, last = chain[0].label, chain[-1].label
+    label = first if len(chain) == 1 else f"{first} to {last}"
+    return f"{label} ({chain[-1].key[:8]})"
 
 
 def run_campaign(

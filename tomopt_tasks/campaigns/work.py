@@ -2,18 +2,20 @@
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from tomopt_tasks.caching.closure import code_digest
 from tomopt_tasks.campaigns.plan import MemberPlan
 from tomopt_tasks.core import UserError
+from tomopt_tasks.planning.lookup import stopped
 from tomopt_tasks.planning.plan import KINDS, Stage, plan_study
 from tomopt_tasks.runs import body
 from tomopt_tasks.runs.manifest import run_id
 from tomopt_tasks.runs.run import Request, begin, run_all
 from tomopt_tasks.store.opening import open_store
+from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 
 CHANGED = "the code changed while the campaign ran; run it again, it goes on with the new code"
@@ -26,28 +28,34 @@ def prepare() -> None:
         code_digest(name)
 
 
-def make_stage(url: str, stage: Stage, kinds: Mapping[str, str]) -> dict[str, Any]:
-    """Make a stage that several members read.
+def make_stages(url: str, stages: Sequence[Stage], kinds: Mapping[str, str]) -> dict[str, Any]:
+    """Make stages that several members read, one after the other.
 
     Args:
         url: of the store.
-        stage: whose parents are in the store.
+        stages: whose parents are in the store, or before them in the list.
         kinds: key -> kind of each parent.
     """
 
     def work() -> dict[str, Any]:
-        if code_digest(stage.name) != stage.components["code"]:
-            raise UserError(CHANGED)
-        store = _store(url)
-        refs = {key: store.find(kinds[key], key) for key in stage.parents.values()}
-        found = {key: ref for key, ref in refs.items() if ref is not None}
-        if len(found) < len(refs):
-            raise UserError(f"{stage.label}: what it is made from is lost; run again")
-        counted = len(body.executed)
-        ref = body.perform(body.work_of(stage, store, found))
-        return {"executed": len(body.executed) - counted, "sha256": ref["sha256"]}
+        store, counted = _store(url), len(body.executed)
+        refs: dict[str, Ref] = {}
+        for stage in stages:
+            refs[stage.key] = _make(store, stage, kinds, refs)
+        return {"executed": len(body.executed) - counted}
 
     return _timed(work)
+
+
+def _make(store: Store, stage: Stage, kinds: Mapping[str, str], made: Mapping[str, Ref]) -> Ref:
+    if code_digest(stage.name) != stage.components["code"]:
+        raise UserError(CHANGED)
+    refs = {key: made.get(key) or store.find(kinds[key], key) for key in stage.parents.values()}
+    found = {key: ref for key, ref in refs.items() if ref is not None}
+    if len(found) < len(refs):
+        raise UserError(f"{stage.label}: what it is made from is lost; run again")
+    early = stopped(stage, found)
+    return early or Ref.model_validate(body.perform(body.work_of(stage, store, found)))
 
 
 def run_member(url: str, plan: MemberPlan) -> dict[str, Any]:
