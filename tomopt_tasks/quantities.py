@@ -36,6 +36,17 @@ _UNITS = (
     "gram = [mass] = g",
     "percent = 0.01 = %",
 )
+_USUAL = {
+    ("m", "m"): Decimal(1),
+    ("cm", "m"): Decimal("0.01"),
+    ("mm", "m"): Decimal("0.001"),
+    ("m2", "m2"): Decimal(1),
+    ("/m2", "1/m2"): Decimal(1),
+    ("GeV", "GeV"): Decimal(1),
+    ("MeV", "GeV"): Decimal("0.001"),
+    ("s", "s"): Decimal(1),
+}
+"""What most studies write, so that they are read without pint; a test holds it to pint."""
 _NAMES = {
     "m": ("a length", "10 cm"),
     "m2": ("an area", "6 m2"),
@@ -78,6 +89,9 @@ def parse_quantity(text: str, unit: str) -> float:
     if found is None:
         raise ValueError("no quantity")
     number, written = Decimal(found.group(1)), found.group(2) or ""
+    factor = _USUAL.get((written.replace(" ", ""), unit))
+    if factor is not None:
+        return float(number * factor)
     try:
         return float(_registry().Quantity(number, _units(written)).to(_units(unit)).magnitude)
     except AttributeError as error:  # pint's unknown unit

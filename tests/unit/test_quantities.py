@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from tomopt_tasks import quantities
 from tomopt_tasks.quantities import (
     Angle,
     Area,
@@ -110,3 +111,11 @@ def test_settings_need_neither_torch_nor_pint():
     check = "assert not {'torch', 'pint', 'prefect', 'ruamel'} & set(sys.modules), sys.modules"
     code = "\n".join(["import sys", *lines, check])
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("written", "unit"), sorted(quantities._USUAL))
+def test_what_is_read_without_pint_is_what_pint_reads(written, unit, monkeypatch):
+    numbers = ("1", "0.35", "-12.5", "1e-3", "80", "0.0125", "333.3333333333333333")
+    short = [quantities.parse_quantity.__wrapped__(f"{n} {written}", unit) for n in numbers]
+    monkeypatch.setattr(quantities, "_USUAL", {})
+    assert [quantities.parse_quantity.__wrapped__(f"{n} {written}", unit) for n in numbers] == short

@@ -80,7 +80,12 @@ def components(
 def stage_key(parts: Mapping[str, Any]) -> str:
     """The key of a stage from its ``components``."""
     order = ("stage", "schema", "inputs", "parents", "code", "numerics")
-    return digest([parts[name] for name in order])
+    values = [parts[name] for name in order]
+    try:  # components are plain JSON, so that the text of most is canonical as it is
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError):
+        text = "-0.0"
+    return digest(values) if "-0.0" in text else hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

@@ -132,32 +132,45 @@ def _is_docstring(node: ast.AST) -> bool:
 
 def _describe(node: ast.AST, seen: _Seen) -> None:
     """Append the tree's text, without strings that stand alone, and note the names in it."""
-    _note(node, seen)
     seen.text.append(type(node).__name__)
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        seen.dotted.add((node.value.id, node.attr))  # not the whole module `rng` in `rng.stream`
-        seen.text.append(f"{node.value.id}.{node.attr}")
+    if _is_name(node, seen):
         return
+    _note(node, seen)
     for name in node._fields:
         value = getattr(node, name, None)
-        if isinstance(value, ast.AST):
-            _describe(value, seen)
-        elif isinstance(value, list):
-            seen.text.append("[")
-            for item in value:
-                if not isinstance(item, ast.AST):
-                    seen.text.append(repr(item))
-                elif not _is_docstring(item):
-                    _describe(item, seen)
-            seen.text.append("]")
-        else:
+        if type(value) is list:
+            _describe_all(value, seen)
+        elif not isinstance(value, ast.AST):
             seen.text.append(repr(value))
+        elif name != "ctx":  # whether it is read or set follows from where it stands
+            _describe(value, seen)
+
+
+def _describe_all(nodes: list[object], seen: _Seen) -> None:
+    seen.text.append("[")
+    for node in nodes:
+        if not isinstance(node, ast.AST):
+            seen.text.append(repr(node))
+        elif not _is_docstring(node):
+            _describe(node, seen)
+    seen.text.append("]")
+
+
+def _is_name(node: ast.AST, seen: _Seen) -> bool:
+    """Note a name, or a name with an attribute; they are most of a tree."""
+    if type(node) is ast.Name:
+        seen.names.add(node.id)
+        seen.text.append(node.id)
+        return True
+    if type(node) is ast.Attribute and type(node.value) is ast.Name:
+        seen.dotted.add((node.value.id, node.attr))  # not the whole module `rng` in `rng.stream`
+        seen.text.append(f"{node.value.id}.{node.attr}")
+        return True
+    return False
 
 
 def _note(node: ast.AST, seen: _Seen) -> None:
-    if isinstance(node, ast.Name):
-        seen.names.add(node.id)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
         seen.strings.add(node.value)
     elif isinstance(node, ast.Import | ast.ImportFrom):
         seen.imports.update(_imported(node, seen.package))

@@ -53,6 +53,11 @@ BAD_ZIP = (
     ValueError,
 )
 """All that `zipfile` raises on crafted bytes."""
+END = struct.Struct("<4s4H2LH")
+HEADER = struct.Struct("<4s6H3L5H2L")
+LOCAL_HEADER = 30
+"""Parts of a ZIP file: end record, entry of the directory, length of what precedes an entry."""
+ROOT = b"zarr.json"
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
 Entries = dict[str, bytes]
@@ -105,8 +110,7 @@ def peek(data: bytes, kind: str, key: str) -> Ref:
         msg = "its digest does not match its bytes"
         raise Damage(msg)
     checked.update(tail)
-    with _opened(data) as archive:
-        attributes = parse_group(_read(archive, "zarr.json"))
+    attributes = parse_group(_root(data))
     found = check_header(attributes.get("store"), "record", f"{kind} {key[:12]}")
     if (found.get("kind"), found.get("key")) != (kind, key):
         msg = f"it is {found.get('kind')} {str(found.get('key'))[:12]}, put under another name"
@@ -115,7 +119,8 @@ def peek(data: bytes, kind: str, key: str) -> Ref:
     if not isinstance(metrics, dict):
         msg = "it has no metrics"
         raise Damage(msg)
-    return Ref(kind=kind, key=key, sha256=checked.hexdigest(), nbytes=len(data), metrics=metrics)
+    sha256 = checked.hexdigest()  # all parts are checked, and JSON metrics are what they are:
+    return Ref.model_construct(kind=kind, key=key, sha256=sha256, nbytes=len(data), metrics=metrics)
 
 
 def unpack(data: bytes) -> Any:  # noqa: ANN401
@@ -192,6 +197,31 @@ def _pack(entries: Entries) -> bytes:
         archive.comment = bytes(TAIL)
     body = memoryview(buffer.getbuffer())[:-TAIL]
     return b"".join([body, COMMENT, digest(body).encode()])
+
+
+def _root(data: bytes) -> bytes:
+    """The last entry of the ZIP, which is ``zarr.json``: a plan looks into thousands of records.
+
+    Read from the end: the end record, then the directory that it points to, without the objects
+    that `zipfile` makes of every entry.
+    """
+    try:
+        *_, size, start, comment = END.unpack_from(data, len(data) - TAIL - END.size)
+        at = last = start
+        while at < start + size:
+            last, entry = at, HEADER.unpack_from(data, at)
+            at += HEADER.size + sum(entry[10:13])
+        signature, method, nbytes, local = entry[0], entry[4], entry[9], entry[16]
+        name = data[last + HEADER.size : last + HEADER.size + len(ROOT)]
+        begin = local + LOCAL_HEADER + len(ROOT)
+    except (struct.error, NameError) as error:
+        msg = f"it is not a ZIP file ({error})"
+        raise Damage(msg) from error
+    whole = comment == TAIL and at == start + size == len(data) - TAIL - END.size
+    if not whole or (signature, method, name) != (b"PK\1\2", 0, ROOT) or begin + nbytes > start:
+        msg = "its directory is one that a store never writes"
+        raise Damage(msg)
+    return data[begin : begin + nbytes]
 
 
 def _opened(data: bytes) -> zipfile.ZipFile:
