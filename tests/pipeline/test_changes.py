@@ -165,6 +165,10 @@ CARRIED_OUT: list[tuple[tuple[str, str], set[str]]] = [
 ]
 
 
+PLACES = [change[0] for change, _ in CARRIED_OUT]
+"""Names of the tests: a set would be written in another order by every process of pytest-xdist."""
+
+
 def executed(study: Study, store) -> set[str]:
     labels = {stage.key: stage.label for stage in plan_study(study)}
     with counted() as ran, begin(study, store) as run:
@@ -173,7 +177,7 @@ def executed(study: Study, store) -> set[str]:
     return {labels[key] for key in ran}
 
 
-@pytest.mark.parametrize(("change", "readers"), CARRIED_OUT, ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(("change", "readers"), CARRIED_OUT, ids=PLACES)
 def test_what_runs_is_what_the_plan_marks(change, readers, tmp_path, fake_bodies):
     store = open_store(tmp_path / "store")
     executed(tiny(), store)
@@ -181,7 +185,7 @@ def test_what_runs_is_what_the_plan_marks(change, readers, tmp_path, fake_bodies
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("change", "readers"), CARRIED_OUT, ids=lambda part: str(part)[:40])
+@pytest.mark.parametrize(("change", "readers"), CARRIED_OUT, ids=PLACES)
 def test_what_runs_with_all_physics_is_what_the_plan_marks(change, readers, store):
     assert executed(changed(change), store) == reached(tiny(), readers)
 
