@@ -315,9 +315,9 @@ def test_the_manifest_tells_what_ran_why_and_how_long(ready):
     assert len(made["sha256"]) == 64
 
 
-def test_planning_a_thousand_epochs_takes_under_a_second_without_torch_and_prefect():
+def test_planning_a_thousand_epochs_needs_neither_torch_nor_prefect():
     code = f"""
-import sys, time
+import sys
 from tomopt_tasks.config.load import load_study
 from tomopt_tasks.planning.plan import plan_study
 from tomopt_tasks.planning.lookup import look_up
@@ -326,9 +326,5 @@ stages = plan_study(study)
 assert len(stages) == 1017
 look_up(stages, None, "tiny")
 assert not {{"torch", "prefect", "matplotlib"}} & sys.modules.keys()
-print(time.process_time())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (
-        float(done.stdout) < 2.5
-    )  # of CPU time with the interpreter's start; half of it when quiet
+    subprocess.run([sys.executable, "-c", code], check=True)
