@@ -15,25 +15,26 @@ from tomopt_tasks.config.members import load_campaign
 from tomopt_tasks.core import UserError
 from tomopt_tasks.project import default_store
 from tomopt_tasks.reports.artifacts import Page
+from tomopt_tasks.runs.form import CampaignPath, Changes, Jobs, as_text
 from tomopt_tasks.store.opening import open_store
 
 
 @flow(name="campaign", flow_run_name="campaign {file}")
 def campaign(
-    file: str = "data/campaigns/ladle_headline.yaml",
-    changes: dict[str, str] | None = None,
+    file: CampaignPath = "data/campaigns/ladle_headline.yaml",
+    changes: Changes | None = None,
     store: str | None = None,
-    jobs: int | None = None,
+    jobs: Jobs | None = None,
 ) -> str:
     """Run a campaign; the path of its report.
 
     Args:
         file: the campaign file.
-        changes: place in the file -> other value, e.g. {"axes.seed.seeds": "2"}.
+        changes: place in the file -> other value, e.g. {"axes.seed.seeds": 2}.
         store: folder of the results; default: data/store.
         jobs: members at a time; default: as many as there are cores.
     """
-    plan = plan_campaign(load_campaign(file, list((changes or {}).items())))
+    plan = plan_campaign(load_campaign(file, list(as_text(changes).items())))
     results = open_store(store or default_store())
     page, rows = Page(plan.run), []
 

@@ -8,13 +8,16 @@ from prefect import flow
 from tomopt_tasks import tasks
 from tomopt_tasks.project import default_store
 from tomopt_tasks.reports.artifacts import Page
+from tomopt_tasks.runs.form import DetectorPath, Name
 from tomopt_tasks.runs.judging import judge
 from tomopt_tasks.runs.manifest import find_run
 from tomopt_tasks.store.opening import open_store
 
 
 @flow(name="evaluate", flow_run_name="evaluate {detector} against {against}")
-def evaluate(detector: str, against: str, store: str | None = None) -> list[dict[str, str]]:
+def evaluate(
+    detector: DetectorPath, against: Name, store: str | None = None
+) -> list[dict[str, str]]:
     """Predict the banks of a run with a detector; one row a design, as in `tomopt evaluate`.
 
     Args:

@@ -37,7 +37,7 @@ JUDGED = {"evaluation"}
 ALL = VOLUMES | BANKS | START | EPOCHS | SCORES | JUDGED
 
 READERS: list[tuple[str, set[str]]] = [
-    (r"version|study|seed|report\..*|constraints\..*", set()),
+    (r"version|study|seed|report\..*|constraints\..*|notify", set()),
     (r"world\..*", ALL - JUDGED),
     (r"scenes\.seed", VOLUMES),
     (r"scenes\.train\..*", {"train volumes"}),

@@ -8,6 +8,7 @@ from tomopt_tasks.config.constraints import Constraints
 from tomopt_tasks.config.detector_checks import check_detector
 from tomopt_tasks.config.detector_file import DetectorFile
 from tomopt_tasks.config.fit_checks import check_fit, check_names
+from tomopt_tasks.config.notify import NotifySettings
 from tomopt_tasks.config.scene_checks import check_exposures, check_muons, check_scene
 from tomopt_tasks.config.target_checks import check_correction, check_loss, check_targets
 from tomopt_tasks.config.version import VERSION
@@ -81,6 +82,8 @@ class _StudyParts(Config, Generic[Detector]):
     """Designs to judge: names of detectors, and ``fit`` for the optimised one; empty: all."""
     report: ReportSettings = ReportSettings()
     """How the report looks."""
+    notify: NotifySettings | None = None
+    """Whom a run tells how it ended; null: nobody."""
 
     @field_validator("scenes", "muons", "fit", "evaluation", mode="after")
     @classmethod

@@ -1,10 +1,12 @@
-"""A run on Prefect's pages: one progress bar, one table of metrics, one report.
+"""A run on Prefect's pages: a progress bar, how it stands, a table of metrics, a report.
 
 Published by the flow, not by tasks, so that a fully cached rerun shows the same. Nothing here may
 end a fit: a failure to publish is logged once and forgotten.
 """
 
+import json
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +20,20 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 
 from tomopt_tasks.reports.data import ReportData
+from tomopt_tasks.reports.standing import Standing
 
 EVERY = 2.0
 """Least seconds between two updates of the progress bar."""
 
-TABLE_EVERY = 20.0
-"""Least seconds between two versions of the table of a running fit: Prefect keeps them all."""
+STATUS_EVERY = 10.0
+"""Least seconds between two updates of table and status of a running fit."""
+
+SHARE = 1 / 30
+"""The same as a share of the time so far: Prefect keeps every update for days, as an event."""
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +43,35 @@ class Page:
 
     def __init__(self, run: str) -> None:
         """Nothing is published before the first call."""
-        self._run = _key(run)
+        self._run = page_key(run)
         self._bar: UUID | None = None
         self._bar_at = self._table_at = -1e9
+        self._began = time.monotonic()
+        self._shown: dict[str, UUID] = {}
         self._silent = False
 
-    def progress(self, done: int, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Move the bar, and from time to time the table, at most once in ``EVERY`` seconds.
+    def progress(
+        self,
+        done: int,
+        total: int,
+        rows: Sequence[Mapping[str, Any]],
+        standing: Callable[[], Standing] | None = None,
+    ) -> None:
+        """Move the bar, and from time to time table and status, without flooding Prefect.
 
         Args:
             done: epochs that are done.
             total: epochs of the fit.
             rows: one row of metrics an epoch so far.
+            standing: says how the run stands.
         """
-        self._show(done, total, lambda: self.table(metrics_table(rows), "metrics"))
+
+        def tell() -> None:
+            self.table(metrics_table(rows), "metrics")
+            if standing is not None:
+                self.status(standing())
+
+        self._show(done, total, tell)
 
     def jobs(self, done: int, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """The same for a campaign.
@@ -65,14 +88,53 @@ class Page:
         if last or now - self._bar_at >= EVERY:
             self._bar_at = now
             self._safely(lambda: self._move(100.0 * done / max(total, 1)))
-        if last or now - self._table_at >= TABLE_EVERY:
+        if last or now - self._table_at >= max(STATUS_EVERY, SHARE * (now - self._began)):
             self._table_at = now
             table()
 
     def table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
-        """Equal rows as a table."""
-        key, cells = f"{self._run}-{_key(name)}", [dict(row) for row in rows]
-        self._safely(lambda: create_table_artifact(cells, key=key, description=name))
+        """Equal rows as a table, which later calls of the same name exchange."""
+        key = f"{self._run}-{page_key(name)}"
+        cells = [{place: _finite(value) for place, value in row.items()} for row in rows]
+
+        def publish() -> None:
+            if not self._exchange(key, json.dumps(cells)):
+                made = create_table_artifact(cells, key=key, description=name)
+                self._keep(key, made)
+
+        self._safely(publish)
+
+    def status(self, standing: Standing) -> None:
+        """How the run stands: what was cached, what ran and why, and the loss so far."""
+        key = f"{self._run}-status"
+
+        def publish() -> None:
+            from tomopt_tasks.reports.status import render_status  # noqa: PLC0415 - matplotlib
+
+            text = render_status(standing)
+            if not self._exchange(key, text):
+                made = create_markdown_artifact(text, key=key, description="how it stands")
+                self._keep(key, made)
+
+        self._safely(publish)
+
+    def text(self, lines: str, name: str) -> None:
+        """Lines of a command as they are."""
+        key = f"{self._run}-{page_key(name)}"
+        block = f"```\n{lines}\n```"
+        self._safely(lambda: create_markdown_artifact(block, key=key, description=name))
+
+    def _keep(self, key: str, made: object) -> None:
+        if isinstance(made, UUID):
+            self._shown[key] = made
+
+    def _exchange(self, key: str, data: str) -> bool:
+        """Whether there was an artifact of this run whose data could be exchanged."""
+        if key not in self._shown:
+            return False
+        with get_client(sync_client=True) as client:
+            client.update_artifact(self._shown[key], ArtifactUpdate(data=data))
+        return True
 
     def report(self, data: ReportData) -> None:
         """The comparison, the loss curve and the stage graph; they render offline."""
@@ -100,9 +162,14 @@ class Page:
             self._silent = True
 
 
-def _key(text: str) -> str:
+def page_key(text: str) -> str:
     """As the keys of artifacts must be: lower-case words with hyphens."""
     return re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    """JSON has no word for NaN and infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def metrics_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,65 @@
+"""How a run stands as Markdown: the epoch, the loss, what was cached, and why it ended."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tomopt_tasks.reports.markdown import loss_image, markdown_table
+from tomopt_tasks.reports.standing import Standing
+
+
+def render_status(standing: Standing) -> str:
+    """Headline, what happens now, the loss, and one row a kind of stage."""
+    done, total = standing.epochs
+    parts = [f"# {standing.run}: {standing.state}"]
+    if standing.words:
+        parts.append(standing.words)
+    if standing.state == "running" and standing.now:
+        parts.append(f"Now: **{standing.now}**")
+    if total:
+        parts.append(f"{done} of {total} epochs. {loss_words(standing.history)}".strip())
+    if len(_losses(standing.history)) > 1:
+        parts.append(loss_image(standing.history))
+    if standing.stages:
+        ran = sum(bool(stage["ran"]) for stage in standing.stages)
+        cached = len(standing.stages) - ran
+        parts.append(f"{ran} stages ran, {cached} were cached, of {standing.n_stages}.")
+        parts.append(markdown_table(stage_rows(standing.stages)))
+    if standing.facts:
+        parts.append(markdown_table([dict(standing.facts)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def loss_words(history: Sequence[Mapping[str, Any]]) -> str:
+    """The last loss and the best one."""
+    losses = _losses(history)
+    if not losses:
+        return ""
+    best = min(losses, key=lambda pair: pair[1])
+    return f"Loss {losses[-1][1]:.4g}, the best {best[1]:.4g} in epoch {best[0] + 1}."
+
+
+def stage_rows(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """One row for each kind of stage: how many were cached, how many ran, and why."""
+    rows = []
+    for name in dict.fromkeys(str(stage["name"]) for stage in stages):
+        ours = [stage for stage in stages if stage["name"] == name]
+        ran = [stage for stage in ours if stage["ran"]]
+        why = dict.fromkeys(str(stage.get("reason") or "") for stage in ran)
+        rows.append(
+            {
+                "stage": name.replace("_", " "),
+                "cached": str(len(ours) - len(ran)),
+                "ran": str(len(ran)),
+                "why it ran": "; ".join(reason for reason in why if reason),
+            }
+        )
+    return rows
+
+
+def _losses(history: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
+    return [
+        (int(row["epoch"]), float(row["loss"]))
+        for row in history
+        if isinstance(row.get("loss"), int | float) and math.isfinite(row["loss"])
+    ]
