@@ -17,7 +17,7 @@ from tomopt_tasks.wrapper.build import PhaseBuilder, build_loss, build_volume, b
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper
 from tomopt_tasks.wrapper.files import restore_optimiser
 from tomopt_tasks.wrapper.observers import EpochRow, geometry
-from tomopt_tasks.wrapper.scans import BankedPassives, mirrored
+from tomopt_tasks.wrapper.scans import BankedPassives, mirrored, turn_of
 from tomopt_tasks.wrapper.settings import Phase
 
 Tree = dict[str, Any]
@@ -133,7 +133,7 @@ class PhaseFit:
         n_muons = passives.state.shape[1]
         if self.phase.mirror:
             width_x, width_y = self.wrapper.volume.lw.tolist()
-            passives = mirrored(passives, epoch, (width_x, width_y))
+            passives = mirrored(passives, turn_of(epoch), (width_x, width_y))
         self.wrapper.begin(
             [*self.callbacks, self.recorder],
             trn_passives=passives,

@@ -57,6 +57,23 @@ class BankedPassives:
             yield grid, target.reshape(1) if target.ndim == 0 else target
 
 
+def turn_of(epoch: int) -> int:
+    """The image that comes first in an epoch: the sum of its digits in base 4.
+
+    The number of the epoch alone would keep pace with two or four exposures that take turns: each
+    muon would be seen in one or two of its images for ever. Here each of four exposures meets all
+    four images within sixteen epochs, and those of any other number do in time.
+
+    Args:
+        epoch: epochs before this one; >= 0.
+    """
+    turn = 0
+    while epoch:
+        epoch, digit = divmod(epoch, 4)
+        turn += digit
+    return turn % 4
+
+
 def mirrored(passives: BankedPassives, turn: int, size: tuple[float, float]) -> BankedPassives:
     """The same volumes with muons in mirror image: volume v in image (v + turn) mod 4.
 

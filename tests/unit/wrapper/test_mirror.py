@@ -5,7 +5,7 @@ import torch
 
 from tests.unit.wrapper.common import passives
 from tomopt_tasks.core import UserError
-from tomopt_tasks.wrapper.scans import BankedPassives, mirrored
+from tomopt_tasks.wrapper.scans import BankedPassives, mirrored, turn_of
 
 
 def test_volumes_take_the_four_images_in_turn():
@@ -40,3 +40,15 @@ def test_volumes_without_the_symmetry_are_refused():
     x0[0, 3, 2, 5] *= 2
     with pytest.raises(UserError, match="not their own mirror images"):
         mirrored(BankedPassives(x0, bank.target, bank.state), 0, (1.0, 1.0))
+
+
+@pytest.mark.parametrize("n_exposures", range(1, 17))
+def test_every_exposure_is_seen_in_all_four_images_however_many_take_turns(n_exposures):
+    for exposure in range(n_exposures):
+        epochs = range(exposure, 1024 * n_exposures, n_exposures)
+        assert {turn_of(epoch) for epoch in epochs} == {0, 1, 2, 3}
+
+
+def test_four_exposures_are_seen_in_all_images_within_sixteen_epochs():
+    seen = {(epoch % 4, turn_of(epoch)) for epoch in range(16)}
+    assert len(seen) == 16
