@@ -24,6 +24,8 @@ from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
 from prefect.logging.configuration import setup_logging
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.access import api_settings
+from flows.machine import read_machine
 from tomopt_tasks.core import UserError
 
 START_LIMIT = 180.0
@@ -43,6 +45,12 @@ def prefect_server(meanwhile: Callable[[], object] = lambda: None) -> Iterator[N
     _quiet_console()
     if PREFECT_API_URL.value():
         yield
+        return
+    machine = read_machine()
+    if machine is not None and machine.server is not None:
+        meanwhile()
+        with temporary_settings(api_settings(machine)):
+            yield
         return
     log = Path(os.environ["PREFECT_HOME"]) / "server.log"
     with log.open("wb") as stderr:

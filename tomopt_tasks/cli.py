@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from tomopt_tasks.campaigns.command import app as campaign_app
+from tomopt_tasks.commands import service
 from tomopt_tasks.commands.app import AsJson, StoreUrl, add_to, say
 from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
@@ -253,6 +254,7 @@ def _import_engine() -> None:
 
 
 add_to(app)
+service.add_to(app)
 
 
 if __name__ == "__main__":

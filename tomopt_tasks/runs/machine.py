@@ -43,6 +43,13 @@ def settle() -> None:
     torch.use_deterministic_algorithms(mode=True)
 
 
+def gpus() -> list[str]:
+    """The CUDA devices of this machine, as CUDA_VISIBLE_DEVICES names them."""
+    import torch  # noqa: PLC0415 - brings seconds of import along
+
+    return [str(n) for n in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+
+
 def machine() -> dict[str, Any]:
     """What tells machines apart where equal keys give different bits."""
     return {
