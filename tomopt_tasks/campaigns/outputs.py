@@ -1,9 +1,8 @@
-"""What a campaign leaves for people: the page, the table as CSV, and the best detectors.
+"""What a campaign leaves for people: the page, the table as CSV, pictures, the best detectors.
 
 These files are derived: ``tomopt campaign report FILE`` makes them again from the store.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from tomopt_tasks.campaigns.plan import CampaignPlan
 from tomopt_tasks.campaigns.results import results_of_campaign
 from tomopt_tasks.reports.campaign_data import CampaignData, entry_label, is_fit
 from tomopt_tasks.reports.campaign_table import board_table, campaign_csv
+from tomopt_tasks.reports.campaign_words import slug_of
 from tomopt_tasks.reports.export import detector_yaml
 from tomopt_tasks.runs.outputs import replace_file, report_folder
 from tomopt_tasks.store.refs import Ref
@@ -54,6 +54,7 @@ class CampaignOutputs:
     report: Path
     table: Path
     detectors: tuple[Path, ...]
+    pictures: tuple[Path, ...] = ()
 
 
 def write_campaign_report(plan: CampaignPlan, store: Store, data: CampaignData) -> CampaignOutputs:
@@ -64,14 +65,22 @@ def write_campaign_report(plan: CampaignPlan, store: Store, data: CampaignData) 
         store: its store; the files lie in its ``reports`` folder.
         data: see ``results_of_campaign``.
     """
-    from tomopt_tasks.reports.campaign_page import render_campaign  # noqa: PLC0415 - matplotlib
+    from tomopt_tasks.reports.campaign_page import (  # noqa: PLC0415 - matplotlib
+        MOST_PICTURES,
+        render_campaign,
+    )
+    from tomopt_tasks.reports.campaign_pictures import campaign_pictures  # noqa: PLC0415
 
     folder = report_folder(store, plan.run)
     folder.mkdir(parents=True, exist_ok=True)
     report, table = folder / "report.html", folder / "table.csv"
     replace_file(report, render_campaign(data))
     replace_file(table, campaign_csv(data.tables))
-    return CampaignOutputs(report, table, tuple(_detectors(folder, data)))
+    pictures = []
+    for name, picture in campaign_pictures(data, MOST_PICTURES):
+        pictures.append(folder / name)
+        replace_file(folder / name, picture)
+    return CampaignOutputs(report, table, tuple(_detectors(folder, data)), tuple(pictures))
 
 
 def _detectors(folder: Path, data: CampaignData) -> list[Path]:
@@ -81,7 +90,7 @@ def _detectors(folder: Path, data: CampaignData) -> list[Path]:
         entry, label = table.best
         geometry = table.repeat(entry, label)["geometry"]
         if is_fit(entry) and geometry:
-            slug = re.sub(r"[^\w.-]+", "-", table.label) or "best"
+            slug = slug_of(table.label)
             words = ", ".join(part for part in (table.label, entry_label(entry), label) if part)
             comment = f"{data.title}: {words}, the best on the validation bank; numbers in m."
             path = folder / f"detector-{slug}.yaml"

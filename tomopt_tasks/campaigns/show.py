@@ -51,6 +51,7 @@ def result_lines(plan: CampaignPlan, store: Store, run: CampaignRun) -> list[str
     lines = [line for table in done.data.tables for line in _table_lines(done.data, table)]
     lines += [f"report    {done.outputs.report}", f"table     {done.outputs.table}"]
     lines += [f"detector  {path}" for path in done.outputs.detectors]
+    lines += [f"picture   {path}" for path in done.outputs.pictures]
     stored = sum(key in run.refs for key in plan.stages)
     said = f"{run.executed} stages and {done.made} comparisons executed"
     lines += ["", f"{said}; {stored} of {len(plan.stages)} stages are stored"]

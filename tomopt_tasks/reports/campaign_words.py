@@ -1,5 +1,6 @@
 """A campaign in words: who wins, by how much, how surely, and what it is worth in time."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,3 +85,8 @@ def campaign_verdict(data: CampaignData) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def slug_of(label: str) -> str:
+    """The name of a comparison in the names of files."""
+    return re.sub(r"[^\w.-]+", "-", label) or "best"

@@ -15,6 +15,7 @@ from tomopt_tasks.evaluation.settings import EvaluationSettings
 from tomopt_tasks.reports.campaign_data import CampaignData, TableData, entry_label, module_offsets
 from tomopt_tasks.reports.campaign_goals import goal_rows
 from tomopt_tasks.reports.campaign_page import render_campaign
+from tomopt_tasks.reports.campaign_pictures import campaign_pictures
 from tomopt_tasks.reports.campaign_table import board_table, campaign_csv, member_rows, tie_words
 from tomopt_tasks.reports.campaign_words import campaign_headline, campaign_verdict
 from tomopt_tasks.rng import stream
@@ -151,3 +152,14 @@ def test_the_page_is_one_file_the_same_every_time():
     assert "src=" not in page
     assert page.count('class="solid"') == 3
     assert 'download="test.csv"' in page
+
+
+def test_pictures_are_small_files_with_the_same_bytes_for_the_same_data():
+    first, again = (dict(campaign_pictures(campaign("a b", "c"), 1)) for _ in range(2))
+    assert list(first) == ["forest.png", "forest-a-b.png", "side-view-a-b.png"]
+    assert first == again
+    for picture in first.values():
+        assert picture[:8] == b"\x89PNG\r\n\x1a\n"
+        assert 5_000 < len(picture) < 200_000
+    other = dict(campaign_pictures(campaign("a b"), 1))
+    assert list(other) == ["forest-a-b.png", "side-view-a-b.png"]  # one comparison: no common one
