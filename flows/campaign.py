@@ -1,4 +1,4 @@
-"""A campaign: many studies side by side on the cores of this machine, and their comparison.
+"""A campaign: many studies side by side, listed or found by a search, and their comparison.
 
 Every member is a study of its own: what is stored does not run again, what several need is made
 once, and one that fails does not stop the others.
@@ -7,10 +7,8 @@ once, and one that fails does not stop the others.
 from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
 from prefect import flow
 
-from tomopt_tasks.campaigns.outputs import finish
-from tomopt_tasks.campaigns.plan import plan_campaign
-from tomopt_tasks.campaigns.run import run_campaign
-from tomopt_tasks.campaigns.slots import Outcome, cores
+from tomopt_tasks.campaigns.doing import carry_out, run_name, where
+from tomopt_tasks.campaigns.slots import Outcome
 from tomopt_tasks.config.members import load_campaign
 from tomopt_tasks.core import UserError
 from tomopt_tasks.project import default_store
@@ -25,6 +23,7 @@ def campaign(
     changes: Changes | None = None,
     store: str | None = None,
     jobs: Jobs | None = None,
+    dask: str | None = None,
 ) -> str:
     """Run a campaign; the path of its report.
 
@@ -33,17 +32,18 @@ def campaign(
         changes: place in the file -> other value, e.g. {"axes.seed.seeds": 2}.
         store: folder of the results; default: data/store.
         jobs: members at a time; default: as many as there are cores.
+        dask: address of a standing Dask cluster; default: TOMOPT_DASK, else this machine.
     """
-    plan = plan_campaign(load_campaign(file, list(as_text(changes).items())))
+    plan = load_campaign(file, list(as_text(changes).items()))
     results = open_store(store or default_store())
-    page, rows = Page(plan.run), []
+    page, rows = Page(run_name(plan)), []
 
     def heard(outcome: Outcome, n: int, total: int) -> None:
         rows.append({"job": outcome.name, "state": outcome.state, "error": outcome.error})
         page.jobs(n, total, rows)
 
-    run = run_campaign(plan, results, jobs or cores(), heard)
-    done = finish(plan, results, run.refs)
+    run = carry_out(plan, results, where(jobs, dask), heard)
+    done = run.finish()
     for label, board in done.leaderboards().items():
         page.table(board, f"leaderboard {label}".strip())
     if run.failures:

@@ -7,6 +7,7 @@ are both in GeV, and ``"5 GeV/c"`` is welcome.
 """
 
 import re
+from contextlib import suppress
 from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any
@@ -98,6 +99,20 @@ def parse_quantity(text: str, unit: str) -> float:
         raise ValueError(f"unknown unit {written.strip()!r}") from error
     except TypeError as error:  # pint's wrong dimension
         raise ValueError("wrong dimension") from error
+
+
+def in_si(value: Any) -> float:  # noqa: ANN401
+    """The number that a plain number or a quantity of any known dimension means in SI.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    for unit in _NAMES if isinstance(value, str) else ():
+        with suppress(ValueError):
+            return parse_quantity(value, unit)
+    raise ValueError(f"got {value!r}")
 
 
 def _units(text: str) -> Any:  # noqa: ANN401

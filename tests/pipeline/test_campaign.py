@@ -11,8 +11,8 @@ from tests.pipeline.common import TINY, fake_bodies, objects
 from tomopt_tasks.campaigns import run as campaign_run
 from tomopt_tasks.campaigns.plan import look_up_all, plan_campaign
 from tomopt_tasks.campaigns.results import results_of_campaign
-from tomopt_tasks.campaigns.run import jobs_of, run_campaign
-from tomopt_tasks.campaigns.slots import Outcome
+from tomopt_tasks.campaigns.run import crew_of, jobs_of, run_campaign
+from tomopt_tasks.campaigns.slots import Outcome, Slots
 from tomopt_tasks.campaigns.state import member_states
 from tomopt_tasks.campaigns.tables import make_tables
 from tomopt_tasks.cli import app
@@ -32,13 +32,16 @@ judge: {apart: [constraints.area]}
 """
 
 
+NOBODY = Slots(1, None)  # starts a process with its first job, and gets none here
+
+
 def planned(folder, text=AXES):
     file = Path(folder) / "c.yaml"
     file.write_text(f"version: 1\ncampaign: c\nbase: {TINY}\n{text}", encoding="utf-8")
     return plan_campaign(load_campaign(file))
 
 
-def at_once(jobs, n_slots, prepare=None):
+def at_once(jobs, crew):
     """The jobs here, one after the other: processes would not see the bodies of a test."""
     ended = {}
     for job in jobs:
@@ -71,20 +74,20 @@ def test_banks_are_planned_once_for_equal_scenes_and_seeds(tmp_path):
 
 def test_every_stage_runs_once_and_a_second_run_runs_nothing(tmp_path, here):
     plan, store = planned(tmp_path), open_store(tmp_path / "store")
-    done = run_campaign(plan, store, 2)
+    done = run_campaign(plan, store, NOBODY)
     assert done.failures == {}
     assert done.executed == len(plan.stages) == len(objects(store))
-    again = run_campaign(plan, store, 2)
+    again = run_campaign(plan, store, NOBODY)
     assert (again.executed, again.outcomes) == (0, {})
     assert {each.state for each in member_states(plan, again.refs, store)} == {"done"}
 
 
 def test_what_is_lost_is_made_again_and_nothing_else(tmp_path, here):
     plan, store = planned(tmp_path), open_store(tmp_path / "store")
-    run_campaign(plan, store, 2)
+    run_campaign(plan, store, NOBODY)
     bank = next(key for key, stage in plan.shared.items() if stage.label == "test bank")
     objects(store)[bank].unlink()
-    again = run_campaign(plan, open_store(tmp_path / "store"), 2)
+    again = run_campaign(plan, open_store(tmp_path / "store"), NOBODY)
     assert list(again.outcomes) == [f"test bank ({bank[:8]})"]
     assert again.executed == 1
 
@@ -99,7 +102,7 @@ def test_a_member_that_fails_stops_no_other_and_goes_on_later(tmp_path, here):
         return good(store, key, inputs, parents)
 
     here["fit_epoch"] = fails_for_one
-    done = run_campaign(plan, store, 2)
+    done = run_campaign(plan, store, NOBODY)
     assert set(done.failures) == {each.name for each in plan.members if "seed=2" in each.name}
     assert set(done.failures.values()) == {"no muon was accepted"}
     states = {each.plan.name: each for each in member_states(plan, done.refs, store)}
@@ -108,7 +111,7 @@ def test_a_member_that_fails_stops_no_other_and_goes_on_later(tmp_path, here):
     assert (failed.state, failed.note) == ("failed", "no muon was accepted")
     assert failed.epochs == (3, 5)
     here["fit_epoch"] = good
-    again = run_campaign(plan, store, 2)
+    again = run_campaign(plan, store, NOBODY)
     assert again.failures == {}
     assert again.executed == 4 * (2 + 2 + 1)  # two epochs, two predictions and the evaluation
 
@@ -120,7 +123,7 @@ def test_a_bug_in_one_member_is_told_with_its_place(tmp_path, here):
         raise ZeroDivisionError("division by zero")
 
     here["evaluate"] = buggy
-    done = run_campaign(plan, store, 2)
+    done = run_campaign(plan, store, NOBODY)
     assert len(done.failures) == 8
     why = next(iter(done.failures.values()))
     assert why.startswith("ZeroDivisionError: division by zero (test_campaign.py, line ")
@@ -136,14 +139,14 @@ def test_members_need_a_shared_stage_that_failed_no_more(tmp_path, here):
         return good(store, key, inputs, parents)
 
     here["transport_muons"] = fails_on_test
-    done = run_campaign(plan, store, 2)
+    done = run_campaign(plan, store, NOBODY)
     assert all(each.name in done.failures for each in plan.members)
     assert done.failures[plan.members[0].name].startswith("needs ")
 
 
 def test_shared_stages_can_be_made_before_the_members(tmp_path, here):
     plan, store = planned(tmp_path), open_store(tmp_path / "store")
-    done = run_campaign(plan, store, 2, shared_only=True)
+    done = run_campaign(plan, store, NOBODY, shared_only=True)
     assert done.executed == len(plan.shared)
     one = plan.needed([plan.members[0].name])
     assert {job.name for job in jobs_of(one, done.refs, store.url)} == {plan.members[0].name}
@@ -152,7 +155,7 @@ def test_shared_stages_can_be_made_before_the_members(tmp_path, here):
 def test_epochs_that_members_share_are_one_job(tmp_path, here):
     text = "axes: {'fit.phases[1].epochs': [1, 2], loss.kind: [spread_range, volume_mse]}\n"
     plan, store = planned(tmp_path, text), open_store(tmp_path / "store")
-    done = run_campaign(plan, store, 2)
+    done = run_campaign(plan, store, NOBODY)
     epochs = [name.partition(" (")[0] for name in done.outcomes if "epoch" in name]
     members = [each.name for each in plan.members]
     assert [name for name in epochs if name not in members] == [
@@ -212,7 +215,8 @@ def test_processes_make_the_same_results_as_one_and_the_report_shows_them(tmp_pa
     text = "axes: {loss.kind: [spread_range, expected_mse], seed: {seeds: 2}}\n"
     plan = planned(tmp_path, text)
     side_by_side = open_store(tmp_path / "two")
-    done = run_campaign(plan, side_by_side, 2)
+    with crew_of(2) as crew:
+        done = run_campaign(plan, side_by_side, crew)
     assert done.failures == {}
     assert done.executed == len(plan.stages)
     data, made = results_of_campaign(plan, side_by_side, done.refs)
@@ -222,7 +226,7 @@ def test_processes_make_the_same_results_as_one_and_the_report_shows_them(tmp_pa
     alone = open_store(tmp_path / "one")
     monkey = pytest.MonkeyPatch()
     monkey.setattr(campaign_run, "run_jobs", at_once)
-    other = run_campaign(plan, alone, 1)
+    other = run_campaign(plan, alone, NOBODY)
     monkey.undo()
     assert {key: ref.sha256 for key, ref in done.refs.items()} == {
         key: ref.sha256 for key, ref in other.refs.items()

@@ -13,6 +13,7 @@ from tomopt_tasks.reports.campaign_data import CampaignData, entry_label, is_fit
 from tomopt_tasks.reports.campaign_table import board_table, campaign_csv
 from tomopt_tasks.reports.campaign_words import slug_of
 from tomopt_tasks.reports.export import detector_yaml
+from tomopt_tasks.reports.search_data import SearchData
 from tomopt_tasks.runs.outputs import replace_file, report_folder
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
@@ -32,18 +33,21 @@ class Finished:
         return {table.label: board_table(table) for table in self.data.tables}
 
 
-def finish(plan: CampaignPlan, store: Store, refs: Mapping[str, Ref]) -> Finished:
+def finish(
+    plan: CampaignPlan, store: Store, refs: Mapping[str, Ref], search: SearchData | None = None
+) -> Finished:
     """Compare what is complete and write the report.
 
     Args:
         plan: the campaign.
         store: where its results are.
         refs: see ``look_up_all``.
+        search: what the designs were found by.
 
     Raises:
         UserError: no member is complete.
     """
-    data, made = results_of_campaign(plan, store, refs)
+    data, made = results_of_campaign(plan, store, refs, search)
     return Finished(data, write_campaign_report(plan, store, data), made)
 
 
@@ -80,6 +84,10 @@ def write_campaign_report(plan: CampaignPlan, store: Store, data: CampaignData) 
     for name, picture in campaign_pictures(data, MOST_PICTURES):
         pictures.append(folder / name)
         replace_file(folder / name, picture)
+    if data.search is not None:
+        from tomopt_tasks.reports.search_page import trials_csv  # noqa: PLC0415 - matplotlib
+
+        replace_file(folder / "trials.csv", trials_csv(data.search))
     return CampaignOutputs(report, table, tuple(_detectors(folder, data)), tuple(pictures))
 
 

@@ -12,13 +12,14 @@ from tomopt_tasks.campaigns.tables import Table, make_tables
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
 from tomopt_tasks.reports.campaign_data import CampaignData, TableData, is_fit
+from tomopt_tasks.reports.search_data import SearchData
 from tomopt_tasks.runs.manifest import epoch_row
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 
 
 def results_of_campaign(
-    plan: CampaignPlan, store: Store, refs: Mapping[str, Ref]
+    plan: CampaignPlan, store: Store, refs: Mapping[str, Ref], search: SearchData | None = None
 ) -> tuple[CampaignData, int]:
     """Everything that the report shows, and the number of comparisons that had to be made.
 
@@ -26,6 +27,7 @@ def results_of_campaign(
         plan: the campaign.
         store: where its results are.
         refs: see ``look_up_all``.
+        search: what the designs were found by.
 
     Raises:
         UserError: no member is complete.
@@ -54,6 +56,7 @@ def results_of_campaign(
         },
         command=shlex.join(["tomopt", "campaign", "run", plan.campaign.file]),
         provenance=_provenance(entries),
+        search=search,
     ), made
 
 

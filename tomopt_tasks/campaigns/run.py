@@ -1,11 +1,13 @@
 """Run a campaign: what is shared once, then members side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from tomopt_tasks.campaigns.manifest import recorded
-from tomopt_tasks.campaigns.plan import CampaignPlan, chains, look_up_all
-from tomopt_tasks.campaigns.slots import Job, Outcome, run_jobs
+from tomopt_tasks.campaigns.plan import CampaignPlan, MemberPlan, chains, look_up_all
+from tomopt_tasks.campaigns.slots import Crew, Job, Outcome, run_jobs, slots
 from tomopt_tasks.campaigns.tables import make_tables
 from tomopt_tasks.campaigns.work import make_stages, prepare, run_member
 from tomopt_tasks.planning.plan import Stage
@@ -35,8 +37,29 @@ class CampaignRun:
         return {n: each.error for n, each in self.outcomes.items() if each.state != "done"}
 
 
-def jobs_of(plan: CampaignPlan, refs: Mapping[str, Ref], url: str) -> list[Job]:
-    """What is missing: each shared stage is a job, and the own stages of each member are one."""
+Work = tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]
+"""A function of a module, and its arguments."""
+
+
+def member_work(url: str, plan: MemberPlan) -> Work:
+    """What has all results of a member."""
+    return run_member, (url, plan)
+
+
+def jobs_of(
+    plan: CampaignPlan,
+    refs: Mapping[str, Ref],
+    url: str,
+    work_of: Callable[[str, MemberPlan], Work] = member_work,
+) -> list[Job]:
+    """What is missing: each shared stage is a job, and the own stages of each member are one.
+
+    Args:
+        plan: the members.
+        refs: see ``look_up_all``.
+        url: of the store.
+        work_of: what a member does, by the URL of the store.
+    """
     kinds = {key: stage.kind for key, stage in plan.stages.items()}
     missing = {key: stage for key, stage in plan.shared.items() if key not in refs}
     jobs: list[Job] = []
@@ -52,7 +75,7 @@ def jobs_of(plan: CampaignPlan, refs: Mapping[str, Ref], url: str) -> list[Job]:
         own = [stage.key for stage in each.stages if stage.key not in plan.shared]
         if any(key not in refs for key in own):
             after = frozenset(names[stage.key] for stage in each.stages if stage.key in names)
-            jobs.append(Job(each.name, run_member, (url, each), after))
+            jobs.append(Job(each.name, *work_of(url, each), after))
     return jobs
 
 
@@ -63,10 +86,27 @@ def _name(chain: Sequence[Stage]) -> str:
     return f"{label} ({chain[-1].key[:8]})"
 
 
+Where = int | str
+"""Processes at a time on this machine, or the address of a standing Dask cluster."""
+
+
+@contextmanager
+def crew_of(where: Where) -> Iterator[Crew]:
+    """Who does the jobs inside the block."""
+    if isinstance(where, int):
+        with slots(where, prepare) as found:
+            yield found
+        return
+    from tomopt_tasks.campaigns.cluster import cluster  # noqa: PLC0415 - an extra
+
+    with cluster(where, prepare) as found:
+        yield found
+
+
 def run_campaign(
     plan: CampaignPlan,
     store: Store,
-    n_slots: int,
+    crew: Crew,
     heard: Heard | None = None,
     *,
     shared_only: bool = False,
@@ -76,7 +116,7 @@ def run_campaign(
     Args:
         plan: the campaign, or some members of it.
         store: where results lie.
-        n_slots: processes at a time.
+        crew: does what is missing; see ``crew_of``.
         heard: is told about every job that ends.
         shared_only: make what members share and no member.
     """
@@ -88,7 +128,7 @@ def run_campaign(
         jobs = [job for job in jobs if job.name not in members]
     if jobs:
         with recorded(plan, store, run.outcomes):
-            for outcome in run_jobs(jobs, n_slots, prepare):
+            for outcome in run_jobs(jobs, crew):
                 run.outcomes[outcome.name] = outcome
                 if heard is not None:
                     heard(outcome, len(run.outcomes), len(jobs))

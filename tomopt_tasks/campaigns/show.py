@@ -14,6 +14,7 @@ from tomopt_tasks.reports.campaign_goals import goal_rows
 from tomopt_tasks.reports.campaign_table import board_table, member_rows
 from tomopt_tasks.reports.campaign_words import table_sentence
 from tomopt_tasks.reports.numbers import duration
+from tomopt_tasks.reports.search_data import SearchData
 from tomopt_tasks.reports.text import columns
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
@@ -34,20 +35,29 @@ def job_line(outcome: Outcome, n: int, total: int) -> str:
     return f"[{n:>{wide}}/{total}] {outcome.name}: {word}{time}"
 
 
-def failure_lines(run: CampaignRun) -> list[str]:
-    """What failed, and that the rest is kept."""
-    if not run.failures:
+def failure_lines(failures: Mapping[str, str]) -> list[str]:
+    """What failed (job -> why), and that the rest is kept."""
+    if not failures:
         return []
-    lines = [f"  {name}: {why}" for name, why in run.failures.items()]
+    lines = [f"  {name}: {why}" for name, why in failures.items()]
     said = f"{len(lines)} job{'s' if len(lines) > 1 else ''} did not finish; run again to go on:"
     return [said, *lines]
 
 
-def result_lines(plan: CampaignPlan, store: Store, run: CampaignRun) -> list[str]:
-    """Leaderboards, seeds, goals, verdicts and files of a campaign, as far as it is complete."""
+def result_lines(
+    plan: CampaignPlan, store: Store, run: CampaignRun, search: SearchData | None = None
+) -> list[str]:
+    """Leaderboards, seeds, goals, verdicts and files of a campaign, as far as it is complete.
+
+    Args:
+        plan: the campaign.
+        store: where its results are.
+        run: what it found and made.
+        search: what the designs were found by.
+    """
     if not any(complete(each, run.refs) for each in plan.members):
         return ["no member is complete; there is nothing to compare yet"]
-    done = finish(plan, store, run.refs)
+    done = finish(plan, store, run.refs, search)
     lines = [line for table in done.data.tables for line in _table_lines(done.data, table)]
     lines += [f"report    {done.outputs.report}", f"table     {done.outputs.table}"]
     lines += [f"detector  {path}" for path in done.outputs.detectors]

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context, parent_process
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 Result = dict[str, Any]
 
@@ -44,34 +44,42 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_jobs(
-    jobs: Sequence[Job], n_slots: int, prepare: Callable[[], None] | None = None
-) -> Iterator[Outcome]:
+@runtime_checkable
+class Crew(Protocol):
+    """Whoever does jobs: processes of this machine, or the workers of a cluster."""
+
+    def free(self) -> bool:
+        """Whether one more job can begin now."""
+
+    def submit(self, job: Job) -> Future[Result]:
+        """Begin a job."""
+
+    def ended(self, job: Job, future: Future[Result]) -> Outcome:
+        """How a job ended whose future is done."""
+
+
+def run_jobs(jobs: Sequence[Job], crew: Crew) -> Iterator[Outcome]:
     """Run jobs as soon as what they need is done, first come first served; outcomes as they come.
 
     Args:
         jobs: every name in ``after`` is that of a job.
-        n_slots: processes at a time.
-        prepare: called once in every process, before its first job.
+        crew: does them.
     """
     waiting = {job.name: job for job in jobs}
     ended: dict[str, Outcome] = {}
-    with _slots(min(n_slots, max(len(jobs), 1)), prepare) as free:
-        running: dict[Future[Result], tuple[Job, _Slot]] = {}
-        while waiting or running:
-            yield from _blocked(waiting, ended)
-            for job in [job for job in waiting.values() if job.after <= ended.keys()]:
-                if free:
-                    slot = free.pop()
-                    running[slot.submit(job)] = (waiting.pop(job.name), slot)
-            if not running:
-                continue
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                job, slot = running.pop(future)
-                free.append(slot)
-                ended[job.name] = _outcome(job, future, slot)
-                yield ended[job.name]
+    running: dict[Future[Result], Job] = {}
+    while waiting or running:
+        yield from _blocked(waiting, ended)
+        for job in [job for job in waiting.values() if job.after <= ended.keys()]:
+            if crew.free():
+                running[crew.submit(waiting.pop(job.name))] = job
+        if not running:
+            continue
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            job = running.pop(future)
+            ended[job.name] = crew.ended(job, future)
+            yield ended[job.name]
 
 
 def _blocked(waiting: dict[str, Job], ended: dict[str, Outcome]) -> Iterator[Outcome]:
@@ -88,14 +96,20 @@ def _blocked(waiting: dict[str, Job], ended: dict[str, Outcome]) -> Iterator[Out
                 yield ended[job.name]
 
 
-def _outcome(job: Job, future: Future[Result], slot: "_Slot") -> Outcome:
+def outcome(job: Job, future: Future[Result], killed: type[Exception]) -> Outcome:
+    """How a job ended.
+
+    Args:
+        job: the job.
+        future: is done.
+        killed: what is raised where the process of a job is gone.
+    """
     error = future.exception()
     if error is None:
         result = future.result()
         failed = str(result.pop("error", ""))
         return Outcome(job.name, "failed" if failed else "done", failed, result)
-    if isinstance(error, BrokenProcessPool):
-        slot.restart()
+    if isinstance(error, killed):
         return Outcome(job.name, "failed", KILLED)
     if isinstance(error, Exception):
         return Outcome(job.name, "failed", f"{type(error).__name__}: {error}")
@@ -126,14 +140,53 @@ class _Slot:
         )
 
 
-@contextmanager
-def _slots(n: int, prepare: Callable[[], None] | None) -> Iterator[list[_Slot]]:
-    slots = [_Slot(prepare) for _ in range(n)]
-    try:
-        yield list(slots)
-    finally:
-        for slot in slots:
+class Slots:
+    """Processes of this machine; each is started by its first job and kept until the end."""
+
+    def __init__(self, n: int, prepare: Callable[[], None] | None) -> None:
+        """Take so many.
+
+        Args:
+            n: processes at a time.
+            prepare: called once in every process, before its first job.
+        """
+        self._slots = [_Slot(prepare) for _ in range(n)]
+        self._free = list(self._slots)
+        self._busy: dict[Future[Result], _Slot] = {}
+
+    def free(self) -> bool:
+        """Whether a process is idle."""
+        return bool(self._free)
+
+    def submit(self, job: Job) -> Future[Result]:
+        """Begin a job in the process that was idle last."""
+        slot = self._free.pop()
+        future = slot.submit(job)
+        self._busy[future] = slot
+        return future
+
+    def ended(self, job: Job, future: Future[Result]) -> Outcome:
+        """How a job ended; a process that it killed is replaced."""
+        slot = self._busy.pop(future)
+        self._free.append(slot)
+        if isinstance(future.exception(), BrokenProcessPool):
+            slot.restart()
+        return outcome(job, future, BrokenProcessPool)
+
+    def close(self) -> None:
+        """End all processes; those that work finish their job."""
+        for slot in self._slots:
             slot.close()
+
+
+@contextmanager
+def slots(n: int, prepare: Callable[[], None] | None = None) -> Iterator[Slots]:
+    """Processes that end with the block; see ``Slots``."""
+    found = Slots(n, prepare)
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 def _begin(prepare: Callable[[], None] | None) -> None:

@@ -2,7 +2,8 @@
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,7 @@ from tomopt_tasks.planning.lookup import stopped
 from tomopt_tasks.planning.plan import KINDS, Stage, plan_study
 from tomopt_tasks.runs import body
 from tomopt_tasks.runs.manifest import run_id
-from tomopt_tasks.runs.run import Request, begin, run_all
+from tomopt_tasks.runs.run import Request, Run, begin, run_all
 from tomopt_tasks.store.opening import open_store
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
@@ -44,7 +45,7 @@ def make_stages(url: str, stages: Sequence[Stage], kinds: Mapping[str, str]) -> 
             refs[stage.key] = _make(store, stage, kinds, refs)
         return {"executed": len(body.executed) - counted}
 
-    return _timed(work)
+    return timed(work)
 
 
 def _make(store: Store, stage: Stage, kinds: Mapping[str, str], made: Mapping[str, Ref]) -> Ref:
@@ -65,20 +66,36 @@ def run_member(url: str, plan: MemberPlan) -> dict[str, Any]:
         url: of the store.
         plan: the member.
     """
-    member = plan.member
 
     def work() -> dict[str, Any]:
-        if run_id(member.study, plan_study(member.study)) != plan.run:
-            raise UserError(CHANGED)
-        request = Request(member.file, dict(member.changes))
-        with begin(member.study, _store(url), "campaign", request=request) as run:
+        with begun(url, plan, "campaign") as run:
             run_all(run)
         return {"executed": len(run.executed), "cached": run.cached, "run": run.id}
 
-    return _timed(work)
+    return timed(work)
 
 
-def _timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+@contextmanager
+def begun(url: str, plan: MemberPlan, runner: str) -> Iterator[Run]:
+    """The run of a member, begun with the code that it was planned with.
+
+    Args:
+        url: of the store.
+        plan: the member.
+        runner: for the manifest.
+
+    Raises:
+        UserError: this process has other code.
+    """
+    member = plan.member
+    if run_id(member.study, plan_study(member.study)) != plan.run:
+        raise UserError(CHANGED)
+    request = Request(member.file, dict(member.changes))
+    with begin(member.study, _store(url), runner, request=request) as run:
+        yield run
+
+
+def timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The result with its time; what goes wrong in words."""
     started = time.perf_counter()
     try:

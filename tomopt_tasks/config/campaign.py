@@ -1,15 +1,16 @@
 """A campaign: one study varied along axes, and how its members are compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from tomopt_tasks.config.axes import PointsAxis, ValuesAxis, point_name
 from tomopt_tasks.config.document import nearest
 from tomopt_tasks.config.paths import Path
 from tomopt_tasks.config.problems import Problem
+from tomopt_tasks.config.search import Search
 from tomopt_tasks.config.version import VERSION
 from tomopt_tasks.core import Config
 from tomopt_tasks.quantities import Count, Natural, PositiveLength, PositiveNumber, Seed, Time
@@ -17,50 +18,15 @@ from tomopt_tasks.quantities import Count, Natural, PositiveLength, PositiveNumb
 BASE = "base"
 """Word of a point that names another study instead of a setting."""
 
+DESIGN = "design"
+"""Axis of what a search has found, beside the gradient alone."""
+
 Pattern = dict[str, Any]
 """Axis -> the name of one of its points, or a list of names."""
 
 
 def _one_or_each(value: object) -> str:
     return "<each>" if isinstance(value, (list, tuple)) else "<one>"
-
-
-class ValuesAxis(Config):
-    """One setting, or several that take the same value."""
-
-    setting: str | tuple[str, ...]
-    """Place in the study, e.g. ``constraints.area`` or ``fit.phases[1].epochs``; or several."""
-    values: tuple[Any, ...] = Field(min_length=1)
-    """One value a point."""
-    names: tuple[str, ...] | None = None
-    """What the points are called; null: as the values."""
-
-    @property
-    def points(self) -> dict[str, dict[str, Any]]:
-        """Name of each point -> its changes."""
-        settings = (self.setting,) if isinstance(self.setting, str) else self.setting
-        names = self.names or [_name(value, i) for i, value in enumerate(self.values)]
-        pairs = zip(names, self.values, strict=True)
-        return {name: dict.fromkeys(settings, value) for name, value in pairs}
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        n_values = len(self.values)
-        if self.names is not None and len(self.names) != n_values:
-            raise Problem(("names",), f"got {len(self.names)} names for {n_values} values; match")
-        names = list(self.names or [_name(value, i) for i, value in enumerate(self.values)])
-        for i, name in enumerate(names):
-            if name in names[:i]:
-                place = ("values", i) if self.names is None else ("names", i)
-                raise Problem(place, f"got {name} a second time, but points differ; remove one")
-        return self
-
-
-class PointsAxis(Config):
-    """Points with several changes each."""
-
-    points: dict[str, dict[str, Any]] = Field(min_length=1)
-    """Name -> {place in the study: value}; ``base: FILE`` starts from another study."""
 
 
 class SeedsAxis(Config):
@@ -155,8 +121,11 @@ class Campaign(Config):
     """Study that all members start from, relative to this file."""
     set: dict[str, Any] = Field(default_factory=dict)
     """Changes of all members: place in the study -> value."""
-    axes: dict[str, Axis] = Field(min_length=1)
-    """What varies; members are all combinations of the points of all axes."""
+    axes: dict[str, Axis] = Field(default_factory=dict)
+    """What varies; members are all combinations of the points of all axes. With a search: what
+    its finalists are repeated over; trials are fitted at the first point of every axis."""
+    search: Search | None = None
+    """Designs that are looked for, instead of listed; null: none."""
     zip: tuple[tuple[str, ...], ...] = ()
     """Axes that go together, point by point, instead of in all combinations."""
     only: tuple[Pattern, ...] = ()
@@ -178,6 +147,9 @@ class Campaign(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not self.axes and self.search is None:
+            raise Problem(("axes",), "nothing varies; write an axis, or a search")
+        self._check_search()
         self._check_settings()
         zipped: list[str] = []
         for i, names in enumerate(self.zip):
@@ -207,17 +179,35 @@ class Campaign(Config):
         repeats = (name for name, axis in self.axes.items() if isinstance(axis, _REPEATS))
         return tuple(name for name in repeats if name not in self.judge.apart)
 
+    def _check_search(self) -> None:
+        """Axes that repeat what a search has found."""
+        for name, axis in self.axes.items() if self.search else ():
+            if isinstance(axis, StartsAxis):
+                text = "a search has random starts of its own; repeat it over seeds instead"
+                raise Problem(("axes", name), text)
+            if name == DESIGN:
+                raise Problem(("axes", name), "is what the search varies; take another name")
+
     def _check_settings(self) -> None:
-        """No two axes change the same setting."""
+        """No two axes, or entries of the search, change the same setting."""
         owner: dict[str, str] = {}
-        for name, axis in self.axes.items():
-            for place in {place for point in axis.points.values() for place in point}:
+        for path, places in self._places():
+            for place in places:
+                known = "axis" if path[0] == "axes" else "entry"
+                name = f"{known} {path[-1]}"
                 if owner.setdefault(place, name) != name:
                     raise Problem(
-                        ("axes", name),
-                        f"changes {place}, which axis {owner[place]} changes too; put both into "
-                        "one axis of points",
+                        path,
+                        f"changes {place}, which {owner[place]} changes too; put both into one "
+                        f"{known} of points",
                     )
+
+    def _places(self) -> Iterator[tuple[tuple[str, ...], Iterable[str]]]:
+        """Every axis and entry of the search: where it is written, and the settings it changes."""
+        for name, axis in self.axes.items():
+            yield ("axes", name), {place for point in axis.points.values() for place in point}
+        for name, entry in self.search.space.items() if self.search else ():
+            yield ("search", "space", name), entry.places
 
     def _check_judge(self) -> None:
         self._check_axes(self.judge.apart, ("judge", "apart"))
@@ -259,22 +249,9 @@ _REPEATS = (SeedsAxis, StartsAxis)
 def point_names(wanted: Any) -> tuple[str, ...]:  # noqa: ANN401
     """The names in an entry of a pattern: one, or a list."""
     several = wanted if isinstance(wanted, (list, tuple)) else [wanted]
-    return tuple(_name(each, 0) for each in several)
+    return tuple(point_name(each, 0) for each in several)
 
 
 def _cure(name: str, known: Mapping[str, Any]) -> str:
     close = nearest(name, list(known))
     return f'did you mean "{close}"?' if close else f"there are {', '.join(list(known)[:12])}"
-
-
-def _name(value: Any, index: int) -> str:  # noqa: ANN401
-    """What a value is called: itself, its kind or its file, else its number."""
-    if isinstance(value, Mapping):
-        if "file" in value:
-            return PurePath(str(value["file"])).stem
-        return str(value.get("kind", index + 1))
-    if isinstance(value, (list, tuple)):
-        return str(index + 1)
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "none"}[value]
-    return str(value)

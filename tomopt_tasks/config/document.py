@@ -3,6 +3,7 @@
 import copy
 import difflib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -114,7 +115,9 @@ def read_text(file: FilePath) -> str:
         raise UserError(f"{file} cannot be read: {reason}; name a YAML file") from error
 
 
+@lru_cache(maxsize=256)
 def _compose(text: str, label: str) -> Node | None:
+    """The nodes of a YAML text; members of a campaign read the same few files again and again."""
     try:
         return YAML(typ="safe", pure=True).compose(text)  # type: ignore[no-any-return]
     except YAMLError as error:

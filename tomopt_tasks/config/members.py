@@ -4,19 +4,20 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 
+from tomopt_tasks.config.axes import PointsAxis, ValuesAxis
 from tomopt_tasks.config.campaign import (
     BASE,
+    DESIGN,
+    Axis,
     Campaign,
-    PointsAxis,
     StartsAxis,
-    ValuesAxis,
     point_names,
 )
 from tomopt_tasks.config.compose import Override, change_document
@@ -56,6 +57,9 @@ class LoadedCampaign:
     file: str
     settings: Campaign
     members: tuple[Member, ...]
+    """All combinations of the axes; of a search: the base of its trials."""
+    document: Document
+    """The file as it is written, for messages."""
 
     @property
     def title(self) -> str:
@@ -82,7 +86,42 @@ def load_campaign(
         settings = Campaign.model_validate(document.data)
     except ValidationError as error:
         raise sentence(error, document, schema_of=_schema) from error
-    return LoadedCampaign(str(path), settings, tuple(_Builder(settings, document).members()))
+    members = tuple(_Builder(settings, document).members())
+    return LoadedCampaign(str(path), settings, members, document)
+
+
+def with_axes(campaign: LoadedCampaign, axes: Mapping[str, Axis]) -> LoadedCampaign:
+    """The campaign with more axes in front, and without a search.
+
+    Args:
+        campaign: the campaign.
+        axes: what varies besides, and changes what its own axes do not.
+    """
+    settings = campaign.settings
+    settings = settings.model_copy(update={"axes": {**axes, **settings.axes}, "search": None})
+    members = tuple(_Builder(settings, campaign.document).members())
+    return replace(campaign, settings=settings, members=members)
+
+
+def one_member(
+    campaign: LoadedCampaign, name: str, changes: Mapping[str, Any], place: Path
+) -> Member:
+    """The first member of a campaign, changed.
+
+    Args:
+        campaign: the campaign.
+        name: what to call it.
+        changes: place in the study -> value.
+        place: where the campaign says so, for messages.
+
+    Raises:
+        UserError: it is no valid study.
+    """
+    settings = campaign.settings
+    axes = {DESIGN: PointsAxis(points={name: dict(changes)}), **settings.axes}
+    settings = settings.model_copy(update={"axes": axes, "search": None})
+    first = next(_Builder(settings, campaign.document, place).members())
+    return replace(first, name=name)
 
 
 def _schema(path: Path, data: Any) -> Schema:  # noqa: ANN401
@@ -104,9 +143,10 @@ class _Change:
 
 
 class _Builder:
-    def __init__(self, settings: Campaign, document: Document) -> None:
+    def __init__(self, settings: Campaign, document: Document, place: Path = ()) -> None:
         self.settings = settings
         self.document = document
+        self.place = place
         self._loaded: dict[tuple[str, ...], Study] = {}
         common = (
             self._change(place, value, ("set", place)) for place, value in settings.set.items()
@@ -212,7 +252,10 @@ class _Builder:
 
     def _written(self, axis: str, label: str, place: str) -> Path:
         """Where a change stands in the file."""
-        written, settings = self.document.data["axes"][axis], self.settings.axes[axis]
+        written = self.document.data.get("axes", {}).get(axis)
+        if written is None:
+            return self.place
+        settings = self.settings.axes[axis]
         here: Path = ("axes", axis)
         if isinstance(settings, PointsAxis):
             return (*here, "points", label, place)

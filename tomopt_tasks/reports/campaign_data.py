@@ -7,6 +7,7 @@ from typing import Any
 
 from tomopt_tasks.evaluation.predictions import Predictions
 from tomopt_tasks.reports.data import Target, design_label, target_of
+from tomopt_tasks.reports.search_data import SearchData
 
 FIT = "fit"
 
@@ -91,6 +92,8 @@ class CampaignData:
     command: str = ""
     """Shell command that makes the campaign again."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    search: SearchData | None = None
+    """What the designs were found by; None: they are listed."""
 
 
 def is_fit(entry: str) -> bool:

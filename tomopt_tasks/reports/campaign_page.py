@@ -41,6 +41,7 @@ from tomopt_tasks.reports.exposure import exposure_figure
 from tomopt_tasks.reports.forest import ForestRow, forest_figure
 from tomopt_tasks.reports.numbers import duration, interval, rounded
 from tomopt_tasks.reports.scene import scene_in_mm
+from tomopt_tasks.reports.search_page import search_section
 from tomopt_tasks.reports.side_view import side_view_figure
 from tomopt_tasks.reports.solid import detector_faces, solid_svg
 from tomopt_tasks.reports.style import inline_svg, recolour
@@ -109,6 +110,9 @@ def _sections(data: CampaignData) -> tuple[list[tuple[str, str]], list[str]]:
     """Links and sections, in order."""
     links: list[tuple[str, str]] = []
     sections: list[str] = []
+    if data.search is not None:
+        links.append(("search", "search"))
+        sections.append(search_section(data.search, data.tables[0].target, data.campaign))
     rows = tables_forest(data.tables)
     if len(rows) > 1:
         links.append(("all", "all comparisons"))

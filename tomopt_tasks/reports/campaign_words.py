@@ -6,6 +6,7 @@ from typing import Any
 
 from tomopt_tasks.reports.campaign_data import CampaignData, TableData, entry_label, fits
 from tomopt_tasks.reports.numbers import duration, interval, rounded
+from tomopt_tasks.reports.search_data import search_sentence
 from tomopt_tasks.reports.verdict import outcome_of
 
 
@@ -76,7 +77,9 @@ def campaign_headline(data: CampaignData) -> str:
 
 def campaign_verdict(data: CampaignData) -> str:
     """One honest paragraph."""
-    text = " ".join(_capital(table_sentence(table)) for table in data.tables)
+    sentences = [search_sentence(data.search)] if data.search is not None else []
+    sentences += [table_sentence(table) for table in data.tables]
+    text = " ".join(map(_capital, sentences))
     if data.missing:
         why = "; ".join(f"{name}: {reason}" for name, reason in list(data.missing.items())[:3])
         text += f" MISSING: {len(data.missing)} of {data.n_members} members ({why})."

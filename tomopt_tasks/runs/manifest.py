@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,7 @@ def epoch_row(
     return {"epoch": components["inputs"]["epoch"], "phase": phase, **metrics}
 
 
+@cache
 def _versions() -> dict[str, str]:
     found = {}
     for package in PACKAGES:
@@ -131,6 +133,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@cache
 def _commit() -> str:
     """The commit of the source tree that this code runs from; empty outside of one."""
     root = Path(__file__).parents[2]

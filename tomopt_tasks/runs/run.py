@@ -9,7 +9,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -144,6 +144,13 @@ class Run:
             if step.stage.name == stage.name:
                 stop_if_asked()
                 yield self._have(step)
+
+    def some(self, keys: Collection[str]) -> Iterator[tuple[Stage, Ref]]:
+        """Have the stages with these keys, one after the other in pipeline order."""
+        for step in self.steps:
+            if step.stage.key in keys:
+                stop_if_asked()
+                yield step.stage, self._have(step)
 
     def _have(self, step: Step) -> Ref:
         stage = step.stage

@@ -116,7 +116,7 @@ BAD = [
     ("axes: {seed: {seeds: 0}}", "axes.seed.seeds: got 0, but it must be >= 1; change it"),
     ("axes: {seed: {seeds: [1, -1]}}", "axes.seed.seeds[1]: got -1, but it must be >= 0"),
     ("axes: {seed: {seeds: 2, see: 1}}", 'axes.seed.see: unknown key; did you mean "seeds"?'),
-    ("axes: {}", "axes: got 0 entries, but at least 1 must be there"),
+    ("axes: {}", "axes: nothing varies; write an axis, or a search"),
     ("axes: {loss.kind: [spread]}",
      'axes["loss.kind"][0]: loss.kind: got "spread", but it must be'),
     ("axes: {fit.sede: [1]}",

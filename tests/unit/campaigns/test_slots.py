@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tomopt_tasks.campaigns.slots import KILLED, Job, run_jobs
+from tomopt_tasks.campaigns.slots import KILLED, Job, run_jobs, slots
 
 
 def fine(name):
@@ -38,7 +38,8 @@ def killed():
 
 
 def run(jobs, n_slots=2):
-    return {outcome.name: outcome for outcome in run_jobs(jobs, n_slots)}
+    with slots(n_slots) as crew:
+        return {outcome.name: outcome for outcome in run_jobs(jobs, crew)}
 
 
 def job(name, call=fine, arguments=None, after=()):
