@@ -26,10 +26,11 @@ PHYSICS = [
     "wrapper",
 ]
 PHYSICS_MAY_USE = {"jaxtyping", "numpy", "pydantic", "pydantic_core", "torch"}
-# lazy ones: the reader of "10 cm", and the display of a notebook
+# lazy ones: the reader of "10 cm", the display of a notebook, and the reader of Parquet
 PHYSICS_EXCEPTIONS = {
     ("tomopt_tasks.quantities", "pint"),
     ("tomopt_tasks.callbacks.monitors", "IPython"),
+    ("tomopt_tasks.muons.table", "pyarrow"),
 }
 
 FLOWS_MAY_USE = {

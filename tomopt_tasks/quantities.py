@@ -57,6 +57,7 @@ _NAMES = {
     "rad": ("an angle", "70 deg"),
     "GeV": ("an energy or a momentum", "5 GeV"),
     "s": ("a time", "10 s"),
+    "Hz": ("a rate", "160 Hz"),
     "1": ("a number without unit", "0.9"),
 }
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -207,6 +208,9 @@ Energy = Annotated[float, Field(gt=0), Unit("GeV")]
 
 Time = Annotated[float, Field(gt=0), Unit("s")]
 """[s]; > 0."""
+
+Rate = Annotated[float, Field(gt=0), Unit("Hz")]
+"""[Hz]; > 0."""
 
 Number = Annotated[float, Unit("1")]
 """Without unit, any sign."""

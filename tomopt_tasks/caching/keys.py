@@ -70,7 +70,7 @@ def components(
     return {
         "stage": stage,
         "schema": SCHEMA_VERSION,
-        "inputs": inputs.model_dump(mode="json"),
+        "inputs": inputs.model_dump(mode="json", context={"key": True}),
         "parents": dict(sorted(parents.items())),
         "code": code,
         "numerics": numbers.model_dump(mode="json"),

@@ -50,7 +50,7 @@ def with_bases(file: FilePath, open_files: tuple[FilePath, ...] = ()) -> Documen
     if name is None:
         return document
     mark = document.mark(("extends",))
-    base = _relative(name, mark, ("extends",))
+    base = relative_file(name, mark, ("extends",))
     open_files = (*open_files, FilePath(os.path.realpath(file)))
     if FilePath(os.path.realpath(base)) in open_files:
         raise UserError(
@@ -145,7 +145,7 @@ def _insert_file(document: Document, path: Path) -> None:
         return
     here = (*path, "file")
     mark = document.mark(here)
-    file = _relative(part["file"], mark if mark.line else Mark(document.label), here)
+    file = relative_file(part["file"], mark if mark.line else Mark(document.label), here)
     _require(file, here, mark)
     content = with_bases(file)
     content.data.pop("version", None)
@@ -154,7 +154,12 @@ def _insert_file(document: Document, path: Path) -> None:
     document.graft(path, overlay(content, own))
 
 
-def _relative(name: Any, mark: Mark, path: Path) -> FilePath:  # noqa: ANN401
+def relative_file(name: Any, mark: Mark, path: Path) -> FilePath:  # noqa: ANN401
+    """The file that an entry names, relative to the file in which it was written.
+
+    Raises:
+        UserError: it names none.
+    """
     if not isinstance(name, str) or not name:
         got = f"got {show_value(name)}, but the name of a file is needed; write it"
         raise UserError(f"{show_path(path)}: {got} ({mark})")

@@ -6,7 +6,7 @@ from tomopt_tasks.config.paths import Path
 from tomopt_tasks.config.problems import Problem
 from tomopt_tasks.core import UserError
 from tomopt_tasks.materials import find_material
-from tomopt_tasks.muons.settings import MuonSettings
+from tomopt_tasks.muons.settings import MuonSettings, TableSettings
 from tomopt_tasks.volume.scene_settings import SceneSettings
 from tomopt_tasks.volume.settings import TOLERANCE, LadleFurnaceSettings, LadleVariation, World
 
@@ -116,12 +116,22 @@ def _check_varied(
             )
 
 
-def check_muons(muons: MuonSettings, world: World) -> None:
-    """The generation plane is not below the top of the passive volume.
+def check_muons(muons: MuonSettings, world: World, splits: Sequence[str]) -> None:
+    """Each set has its muons, and none start below the top of the passive volume.
+
+    Args:
+        muons: source and plane.
+        world: gives the top.
+        splits: sets of volumes that the study reads.
 
     Raises:
-        Problem: at ``muons.plane.z``.
+        Problem: at ``muons.plane.z``, or at the set that a table is missing for.
     """
+    if isinstance(muons.source, TableSettings):
+        for split in splits:
+            if getattr(muons.source, split) is None:
+                text = f"missing, but the {split} volumes need muons; add {split}: {{file: ...}}"
+                raise Problem(("muons", "source", split), text)
     if muons.plane is not None and muons.plane.z is not None:
         z, top = muons.plane.z, world.passive[1]
         if z < top - TOLERANCE * world.voxel:

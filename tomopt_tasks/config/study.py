@@ -155,7 +155,8 @@ class Study(_StudyParts[DetectorSettings]):
             check_targets(scene, self.inference, split)
         check_loss(self.inference, self.loss, self.fit)
         check_correction(self.inference, self.evaluation)
-        check_muons(self.muons, self.world)
+        train = ("train",) if self.fit.phases else ()
+        check_muons(self.muons, self.world, (*train, "valid", "test"))
         check_names(self.fit, self.compare, self.detectors)
         if self.fit.phases:
             n_volumes = self.scenes.train.n_volumes

@@ -12,10 +12,13 @@ __all__ = [
     "MuonSettings",
     "PencilBeam",
     "SourceSettings",
+    "TableSettings",
     "crosses_box",
     "flux_rate",
     "generation_rate",
     "incident_muons",
+    "read_muon_table",
+    "table_muons",
 ]
 
 _HERE = "tomopt_tasks.muons"
@@ -32,9 +35,12 @@ __getattr__ = lazy_exports(
         "MuonSettings": f"{_HERE}.settings",
         "PencilBeam": f"{_HERE}.beam",
         "SourceSettings": f"{_HERE}.settings",
+        "TableSettings": f"{_HERE}.settings",
         "crosses_box": f"{_HERE}.aim",
         "flux_rate": f"{_HERE}.source",
         "generation_rate": f"{_HERE}.source",
         "incident_muons": f"{_HERE}.source",
+        "read_muon_table": f"{_HERE}.table",
+        "table_muons": f"{_HERE}.table",
     },
 )

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from tomopt_tasks.core import MUON_MASS
 from tomopt_tasks.muons import flux
 from tomopt_tasks.muons.plane import REACH, Plane, default_margin
-from tomopt_tasks.muons.settings import Guan2015Settings, Shukla2016Settings, SourceSettings
+from tomopt_tasks.muons.settings import FluxSettings, Guan2015Settings, Shukla2016Settings
 from tomopt_tasks.muons.source import draw_muons, flux_rate, n_uniforms
 from tomopt_tasks.rng import stream
 
@@ -45,7 +45,7 @@ class AbsMuonGenerator:
         theta_range: tuple[float, float] = (0.0, 70.0 * DEGREE),
         rng: Generator | None = None,
     ) -> None:
-        self.source: SourceSettings = self.settings_class(
+        self.source: FluxSettings = self.settings_class(
             momentum=fixed_mom, energy_range=energy_range, theta_range=theta_range
         )
         low, high = zip(x_range, y_range, strict=True)

@@ -1,9 +1,11 @@
 """Where muons come from: the source, the plane that they start on, and how many."""
 
+import hashlib
 from math import pi
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import MUON_MASS, Config
@@ -15,6 +17,7 @@ from tomopt_tasks.quantities import (
     Length,
     Momentum,
     NonNegativeLength,
+    Rate,
     Seed,
 )
 
@@ -59,7 +62,65 @@ class Guan2015Settings(_Spectrum):
     """Name of this source."""
 
 
-SourceSettings = Annotated[Shukla2016Settings | Guan2015Settings, Field(discriminator="kind")]
+FluxSettings = Shukla2016Settings | Guan2015Settings
+"""Any model of the flux."""
+
+
+class TableFile(Config):
+    """One file of a table source."""
+
+    file: Annotated[str, Field(min_length=1)]
+    """CSV, Parquet or npz; relative to the file that names it."""
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """Digest of the file; filled in when the study is read. One that was written and does not fit
+    is refused."""
+
+    @field_serializer("file")
+    def _file(
+        self,
+        file: str,
+        info: Any,
+    ) -> str:
+        """What a file is called enters no key: its digest does."""
+        return "" if (info.context or {}).get("key") else file
+
+
+def table_digest(file: Path) -> str:
+    """The sha256 of a file, 64 hex digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class TableSettings(Config):
+    """Muons of the user's own, e.g. from Geant4: one row a muon, with units in the header.
+
+    Columns: ``volume`` (number of the object in its set, from 0); ``x_in``, ``y_in``, ``z_in`` and
+    ``x_out``, ``y_out``, ``z_out`` with a unit of length, e.g. ``x_in [mm]``; directions ``dx_in``,
+    ``dy_in``, ``dz_in`` and ``dx_out``, ``dy_out``, ``dz_out`` of any length, z upwards; ``p`` with
+    a unit of energy; maybe ``event``. With the ``out`` columns the table is the muon bank; without
+    any of them the muons scatter in the objects of the study as ``transport`` says.
+    """
+
+    kind: Literal["table"] = "table"
+    """Name of this source."""
+    rate: Rate
+    """Rows of one volume that stand for a second of exposure [Hz]; > 0."""
+    train: TableFile | None = None
+    """Muons of the training volumes."""
+    valid: TableFile | None = None
+    """Muons of the validation volumes."""
+    test: TableFile | None = None
+    """Muons of the test volumes."""
+
+    def only(self, split: str) -> "TableSettings":
+        """The same with the file of one set alone."""
+        others = {name: None for name in ("train", "valid", "test") if name != split}
+        return self.model_copy(update=others)
+
+
+SourceSettings = Annotated[
+    Shukla2016Settings | Guan2015Settings | TableSettings, Field(discriminator="kind")
+]
 """Any muon source."""
 
 
@@ -81,7 +142,8 @@ class MuonSettings(Config):
     per_volume: Count = 1000
     """Muons per volume and exposure that point at the passive volume; >= 1."""
     replicas: Count = 1
-    """Independent exposures of the training volumes; epoch e uses number e mod replicas; >= 1."""
+    """Independent exposures of the training volumes; epoch e uses number e mod replicas; >= 1.
+    A table holds them one after the other."""
     fresh: Flag = False
     """Simulate new muons for every epoch instead of reading a stored bank."""
     plane: GenerationPlane | None = None

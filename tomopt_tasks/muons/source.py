@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from tomopt_tasks.core import UserError
 from tomopt_tasks.muons.aim import crosses_box
 from tomopt_tasks.muons.plane import Box, Plane, resolve_plane
-from tomopt_tasks.muons.settings import MuonSettings, SourceSettings
+from tomopt_tasks.muons.settings import FluxSettings, MuonSettings, TableSettings
 from tomopt_tasks.muons.spectrum import Spectrum, sample_momentum, sample_tan_zenith, tabulate
 
 DRAW = 4096
@@ -38,9 +38,14 @@ class IncidentMuons:
     generated: Int[Tensor, " vol"]
     """Muons started on the generation plane to find these, the last one included."""
 
+    @property
+    def above(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x, y [m], tan_x and tan_y."""
+        return self.x, self.y, self.tan_x, self.tan_y
+
 
 def draw_muons(
-    source: SourceSettings, plane: Plane, u: Float[Tensor, "row ..."]
+    source: FluxSettings, plane: Plane, u: Float[Tensor, "row ..."]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """x, y, tan_x, tan_y and p from uniform numbers: zenith, azimuth, x, y and, if free, energy.
 
@@ -57,20 +62,21 @@ def draw_muons(
     return x, y, tan * azimuth.cos(), tan * azimuth.sin(), _momentum(source, spectrum, u)
 
 
-def n_uniforms(source: SourceSettings) -> int:
+def n_uniforms(source: FluxSettings) -> int:
     """Uniform numbers that one muon takes."""
     return 4 if source.momentum is not None else 5
 
 
-def flux_rate(source: SourceSettings) -> float:
+def flux_rate(source: FluxSettings) -> float:
     """Muons through a horizontal plane in the ranges of the source [Hz/m2]."""
     return tabulate(source).rate
 
 
 def generation_rate(settings: MuonSettings, world: Box) -> float:
-    """Muons through the generation plane [Hz]; generated muons over this are seconds."""
-    plane = resolve_plane(settings.plane, world)
-    return flux_rate(settings.source) * plane.area
+    """Muons through the generation plane, or rows of a table [Hz]; generated over this: seconds."""
+    if isinstance(settings.source, TableSettings):
+        return settings.source.rate
+    return flux_rate(settings.source) * resolve_plane(settings.plane, world).area
 
 
 def incident_muons(
@@ -88,8 +94,11 @@ def incident_muons(
         n_muons: muons wanted in each volume.
 
     Raises:
-        UserError: too few muons cross the passive volume.
+        UserError: too few muons cross the passive volume, or the source is a table.
     """
+    source = settings.source
+    if isinstance(source, TableSettings):
+        raise UserError("muons.source: a table is read, not drawn from; use table_muons")
     plane = resolve_plane(settings.plane, world)
     drop, depth = plane.z - world.passive[1], plane.z - world.passive[0]
     device = streams[0].device
@@ -98,8 +107,8 @@ def incident_muons(
     generated = torch.zeros_like(count)
     unfinished = torch.arange(len(streams), device=device)
     for _ in range(MAX_TRIES * n_muons // DRAW + 16):
-        u = _uniforms([streams[i] for i in unfinished.tolist()], n_uniforms(settings.source))
-        x, y, tan_x, tan_y, p = draw_muons(settings.source, plane, u)
+        u = _uniforms([streams[i] for i in unfinished.tolist()], n_uniforms(source))
+        x, y, tan_x, tan_y, p = draw_muons(source, plane, u)
         hit = torch.ones_like(x, dtype=torch.bool)
         if settings.aim:
             hit = crosses_box(x, y, (tan_x, tan_y), (drop, depth), world.size)
@@ -132,7 +141,7 @@ def _uniforms(streams: Sequence[Generator], n_rows: int) -> Float[Tensor, "row v
 
 
 def _momentum(
-    source: SourceSettings, spectrum: Spectrum, u: Float[Tensor, "row ..."]
+    source: FluxSettings, spectrum: Spectrum, u: Float[Tensor, "row ..."]
 ) -> Float[Tensor, "..."]:
     if source.momentum is not None:
         return torch.full_like(u[0], source.momentum)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tomopt_tasks.core import MUON_MASS
 from tomopt_tasks.muons import flux
-from tomopt_tasks.muons.settings import SourceSettings
+from tomopt_tasks.muons.settings import FluxSettings
 
 Intensity = Callable[[Tensor, Tensor], Tensor]
 
@@ -49,7 +49,7 @@ class Spectrum:
 
 
 @lru_cache(maxsize=32)
-def tabulate(source: SourceSettings) -> Spectrum:
+def tabulate(source: FluxSettings) -> Spectrum:
     """Sampling tables of a source; equal settings give the same object."""
     zenith = torch.linspace(*source.theta_range, _ANGLES, dtype=torch.float64)
     energy = _energies(source)
@@ -91,13 +91,13 @@ def sample_momentum(
     return (energy**2 - MUON_MASS**2).sqrt()
 
 
-def _energies(source: SourceSettings) -> Float[Tensor, " energy"]:
+def _energies(source: FluxSettings) -> Float[Tensor, " energy"]:
     low, high = torch.tensor(source.energy_range, dtype=torch.float64).log().tolist()
     return torch.linspace(low, high, _ENERGIES, dtype=torch.float64).exp()
 
 
 def _energy_rows(
-    source: SourceSettings, zenith: Float[Tensor, " angle"], steps: Float[Tensor, " knot"]
+    source: FluxSettings, zenith: Float[Tensor, " angle"], steps: Float[Tensor, " knot"]
 ) -> Float[Tensor, "row knot"]:
     """Warped energies at even steps of the probability to lie above, for each zenith angle."""
     falling = _energies(source).flip(0)

@@ -12,6 +12,7 @@ from tomopt_tasks.caching.closure import code_digest
 from tomopt_tasks.caching.keys import Numerics, components, numerics, stage_key
 from tomopt_tasks.config.study import Study
 from tomopt_tasks.core import Config
+from tomopt_tasks.muons.settings import TableSettings
 from tomopt_tasks.planning.inputs import (
     BankInputs,
     EpochInputs,
@@ -125,7 +126,9 @@ class _Planner:
         muons = self.study.muons
         train_seed = muons.seed if muons.train_seed is None else muons.train_seed
         seed = train_seed if split == "train" else muons.seed
-        neutral = {"replicas": 1, "fresh": False, "seed": seed, "train_seed": None}
+        neutral: dict[str, Any] = {"replicas": 1, "fresh": False, "seed": seed, "train_seed": None}
+        if isinstance(muons.source, TableSettings):
+            neutral["source"] = muons.source.only(split)
         inputs = BankInputs(
             world=self.study.world,
             muons=muons.model_copy(update=neutral),

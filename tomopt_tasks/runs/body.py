@@ -56,7 +56,7 @@ def work_of(stage: Stage, store: Store, refs: Mapping[str, Ref]) -> Work:
         "name": stage.name,
         "label": stage.label,
         "key": stage.key,
-        "inputs": stage.components["inputs"],
+        "inputs": stage.inputs.model_dump(mode="json"),  # whole: a key leaves names of files out
         "parents": parents,
     }
 

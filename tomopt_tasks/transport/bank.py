@@ -2,7 +2,8 @@
 
 Panels do not scatter, so a bank depends on scene, muon source and seed alone, and serves every
 detector. Random numbers come from one stream per volume for the source, and one per volume and
-block of ``BLOCK`` muons for the scattering; chunks only group blocks and change no bit.
+block of ``BLOCK`` muons for the scattering; chunks only group blocks and change no bit. A table of
+the user's own takes the place of the source, or of source and scattering.
 """
 
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from tomopt_tasks.core import UserError
-from tomopt_tasks.muons.settings import MuonSettings
+from tomopt_tasks.muons.settings import MuonSettings, TableSettings
 from tomopt_tasks.muons.source import IncidentMuons, incident_muons
+from tomopt_tasks.muons.table import table_muons
 from tomopt_tasks.rng import stream
 from tomopt_tasks.scattering.settings import HighlandSettings, ScatterSettings
 from tomopt_tasks.transport.passive import fly_straight, scatter_through
@@ -59,7 +61,8 @@ def transport(  # noqa: PLR0913, PLR0917  (what a bank depends on)
         States in the order of ``COLUMNS``, and the number of muons generated for each volume.
 
     Raises:
-        UserError: the grid is not that of the world, or too few muons cross the volume.
+        UserError: the grid is not that of the world, too few muons cross the volume, or a table
+            does not hold what is needed.
     """
     if tuple(x0.shape[1:]) != world.shape:
         got = tuple(x0.shape[1:])
@@ -72,9 +75,15 @@ def transport(  # noqa: PLR0913, PLR0917  (what a bank depends on)
         volumes = slice(low, min(low + per_chunk, len(x0)))
         numbers = range(first_volume + volumes.start, first_volume + volumes.stop)
         names = [(split, replica, number) for number in numbers]
-        streams = [stream(seed, "muons", *name, device=device) for name in names]
-        incident = incident_muons(muons, world, streams, muons.per_volume)
+        if isinstance(muons.source, TableSettings):
+            incident, behind = table_muons(muons, world, split, numbers, replica, device)
+        else:
+            streams = [stream(seed, "muons", *name, device=device) for name in names]
+            incident, behind = incident_muons(muons, world, streams, muons.per_volume), None
         generated[volumes] = incident.generated
+        if behind is not None:
+            states[volumes] = torch.stack([*incident.above, *behind, incident.momentum], -1)
+            continue
         for first in range(0, muons.per_volume, BLOCK):
             block = slice(first, first + BLOCK)
             names_here = [("scatter", *name, first // BLOCK) for name in names]
@@ -101,7 +110,7 @@ def _simulate(
     streams: Sequence[Generator],
 ) -> tuple[Tensor, ...]:
     """The columns of a bank."""
-    above = (muons.x, muons.y, muons.tan_x, muons.tan_y)
+    above = muons.above
     if isinstance(scatter, HighlandSettings):
         normal = _normals(streams, x0.shape[1], muons.x.shape[1])
         below = scatter_through(x0, world.voxel, above, muons.momentum, normal, scatter)
