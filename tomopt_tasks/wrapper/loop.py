@@ -1,5 +1,6 @@
 """The one loop over epochs, volumes and muons (spec 8.4): every fit, every prediction runs it."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,7 +10,8 @@ from tomopt_tasks.callbacks.base import FitParams
 from tomopt_tasks.detectors.hits import Lines
 from tomopt_tasks.muons.batch import MuonBatch
 from tomopt_tasks.rng import stream
-from tomopt_tasks.wrapper.scans import HitNoise, Passives, Scan, scans
+from tomopt_tasks.wrapper.replay import Predictions, read
+from tomopt_tasks.wrapper.scans import MEMORY, NUMBERS_PER_MUON, HitNoise, Passives, Scan, scans
 
 
 class VolumeLoop:
@@ -23,6 +25,8 @@ class VolumeLoop:
     partial_volume_inferrer: Any
     fit_params: FitParams
     seed: int
+    memory: int = MEMORY
+    """Bytes that the graphs of one update may hold; scans beyond form theirs twice."""
 
     def hook(self, name: str) -> None:
         """Fire a hook of every callback, in the order of the list."""
@@ -57,8 +61,10 @@ class VolumeLoop:
         for scan in scans(passives, size, done):
             if size is not None and done % size == 0:
                 fit.loss_val = None
+                self._graphs = 0
                 self.hook("on_volume_batch_begin")
-            self._scan(scan)
+            alone = len(scan) == min(size or 0, len(passives) - done + done % (size or 1))
+            self._scan(scan, alone=alone)
             done += len(scan)
             if size is not None and (done % size == 0 or done == len(passives)):
                 self._end_batch(n_volumes=(done - 1) % size + 1)
@@ -67,13 +73,35 @@ class VolumeLoop:
                     if fit.between_steps is not None:
                         fit.between_steps()
 
-    def _scan(self, scan: Scan) -> None:
+    def _scan(self, scan: Scan, *, alone: bool) -> None:
         fit = self.fit_params
         for offset, (layout, target) in enumerate(scan.volumes):
             fit.volume_id = scan.first + offset
             self.volume.load_rad_length(layout, target)
             self.hook("on_volume_begin")
         fit.volume_inferrer = self.partial_volume_inferrer(volume=self.volume)
+        split = scan.state is not None and not alone and torch.is_grad_enabled()
+        keep = not split or self._fits(scan)
+        with torch.set_grad_enabled(keep and torch.is_grad_enabled()):
+            self._measure(scan)
+        predictions: Predictions | None = None
+        for offset, (layout, target) in enumerate(scan.volumes):
+            fit.volume_id = scan.first + offset
+            if len(scan) > 1:
+                self.volume.load_rad_length(layout, target)
+            self.hook("on_x0_pred_begin")
+            if predictions is None:
+                with torch.set_grad_enabled(keep and torch.is_grad_enabled()):
+                    predictions = read(fit.volume_inferrer, len(scan))
+                if split:
+                    form = None if keep else partial(self._form, scan)
+                    predictions = predictions.attached(form, self._learnable())
+                    self.volume.assign_budget()  # with a graph, for costs
+            self._judge_volume(predictions, offset)
+
+    def _measure(self, scan: Scan) -> None:
+        """Muons cross the volumes, and what they leave is collected for the prediction."""
+        fit = self.fit_params
         for batch, n_muons in enumerate(self._muon_batches(scan)):
             fit.mu = self._muons(scan, batch, n_muons)
             self.hook("on_mu_batch_begin")
@@ -82,23 +110,34 @@ class VolumeLoop:
             self.hook("on_scatter_end")
             fit.volume_inferrer.add_scatters(fit.sb)
             self.hook("on_mu_batch_end")
-        for offset, (layout, target) in enumerate(scan.volumes):
-            fit.volume_id = scan.first + offset
-            if len(scan) > 1:
-                self.volume.load_rad_length(layout, target)
-            self._predict_volume(offset, len(scan))
 
-    def _predict_volume(self, offset: int, n_volumes: int) -> None:
+    def _fits(self, scan: Scan) -> bool:
+        """Whether there is memory for the graph of one more scan of the update."""
+        assert scan.state is not None
+        n_muons = scan.state.shape[0] * scan.state.shape[1]
+        self._graphs += n_muons * NUMBERS_PER_MUON * self.volume.lw.element_size()
+        return self._graphs <= self.memory
+
+    def _form(self, scan: Scan) -> tuple[Tensor, ...]:
+        """The predictions of a banked scan once more, with a graph and without hooks."""
+        assert scan.state is not None
+        mu = self._muons(scan, 0, scan.state.shape[1])
+        self._irradiate(mu, scan)
+        inferrer = self.partial_volume_inferrer(volume=self.volume)
+        inferrer.add_scatters(self.partial_scatter_inferrer(mu=mu, volume=self.volume))
+        return read(inferrer, len(scan)).tensors()
+
+    def _learnable(self) -> list[Tensor]:
+        """Parameters that a gradient may go to: of the volume, and of what else is optimised."""
+        groups = [group for opt in self.opts.values() for group in opt.param_groups]
+        others = [parameter for group in groups for parameter in group["params"]]
+        unique = {id(p): p for p in [*self.volume.parameters(), *others] if p.requires_grad}
+        return list(unique.values())
+
+    def _judge_volume(self, predictions: Predictions, offset: int) -> None:
         fit = self.fit_params
-        self.hook("on_x0_pred_begin")
-        if n_volumes == 1:
-            fit.pred = fit.volume_inferrer.get_prediction()
-        else:
-            if offset == 0:
-                self._predictions = fit.volume_inferrer.get_predictions()
-            fit.pred = self._predictions[offset]
-        variances = getattr(fit.volume_inferrer, "variances", None)
-        fit.pred_var = variances[offset] if variances else None
+        fit.pred = predictions.values[offset]
+        fit.pred_var = predictions.variances[offset] if predictions.variances else None
         if fit.pred is None:
             fit.n_skipped += 1
         self.hook("on_x0_pred_end")
@@ -150,7 +189,7 @@ class VolumeLoop:
             mu = MuonBatch(self.mu_generator(n_muons, rng=rng), init_z=self.volume.h)
             mu.rng = self._stream("scatter", *names, scan.first)
         else:
-            rows = scan.state.flatten(0, 1).to(self.volume.lw)
+            rows = scan.rows(self.volume.lw)
             z_top = float(self.volume.get_passive_z_range()[1])
             mu = MuonBatch.from_lines(rows[:, 0:2], rows[:, 2:4], rows[:, 8], z_top)
         mu.n_volumes = len(scan)
@@ -167,7 +206,7 @@ class VolumeLoop:
             self.volume(mu)
             return
         self.volume.assign_budget()
-        rows = scan.state.flatten(0, 1).to(self.volume.lw)
+        rows = scan.rows(self.volume.lw)
         z_low, z_high = (float(z) for z in self.volume.get_passive_z_range())
         lines = {
             "above": Lines(rows[:, 0:2], rows[:, 2:4], z_high),

@@ -19,9 +19,11 @@ class EpochRow(Callback):
         self.grad_norms: dict[str, list[float]] = {}
 
     def on_scatter_end(self) -> None:
-        """Mean acceptance of the muons of the scan."""
+        """Mean acceptance of the muons of each volume."""
         if self.fit_params.state == "train":
-            self.accepted.append(float(self.fit_params.sb.accepted.detach().mean()))
+            batch = self.fit_params.sb
+            per_volume = batch.accepted.detach().view(batch.n_volumes, -1)
+            self.accepted += per_volume.mean(1).tolist()
 
     def on_backwards_end(self) -> None:
         """Loss of the batch and the norm of the gradient of every optimiser."""

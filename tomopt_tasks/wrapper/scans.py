@@ -14,8 +14,13 @@ from tomopt_tasks.rng import stream
 
 BLOCK = 4096
 """Muons that share one draw of random numbers: the unit of reproducibility."""
-CHUNK = 65536
-"""Muons that a scan without batches takes at a time: bounds the memory, changes no result."""
+CHUNK = 40960
+"""Muons that a banked scan takes at a time, in whole volumes: it stays in the caches, and the graph
+of a scan in memory. Gradients are summed scan by scan, so that it is a constant of the results."""
+MEMORY = 1 << 30
+"""Bytes that the graphs of the scans of one update may hold; changes no result."""
+NUMBERS_PER_MUON = 900
+"""Numbers that the graph of a scan holds for each muon, at most."""
 
 
 @runtime_checkable
@@ -114,12 +119,17 @@ class Scan:
         """Number of volumes."""
         return len(self.volumes)
 
+    def rows(self, like: Tensor) -> Float[Tensor, "mu 9"]:
+        """States of all muons, volume by volume; each column contiguous, as arithmetic wants it."""
+        assert self.state is not None
+        return self.state.flatten(0, 1).t().contiguous().t().to(like)
+
 
 def scans(passives: Passives, batch_size: int | None, start: int = 0) -> Iterator[Scan]:
     """Cut volumes into scans that never cross the end of a batch of volumes.
 
-    Volumes with a bank are scanned a whole batch at a time; others one by one, as the hooks of the
-    seed expect.
+    Volumes with a bank are scanned together, up to ``CHUNK`` muons but at least one volume at a
+    time; others one by one, as the hooks of the seed expect.
 
     Args:
         passives: the volumes.
@@ -127,16 +137,18 @@ def scans(passives: Passives, batch_size: int | None, start: int = 0) -> Iterato
         start: volumes that are left out at the beginning.
     """
     state = passives.state if isinstance(passives, BankedPassives) else None
-    size = 1
-    if state is not None:
-        size = batch_size or max(1, CHUNK // max(1, state.shape[1]))
+    most = 1 if state is None else max(1, CHUNK // max(1, state.shape[1]))
     offset = getattr(passives, "first", 0)
     volumes = islice(passives, start, None)
     first = start
-    while chunk := list(islice(volumes, size)):
+    while chunk := list(islice(volumes, _until_end_of_batch(first, most, batch_size))):
         rows = None if state is None else state[first : first + len(chunk)]
         yield Scan(first + offset, chunk, rows)
         first += len(chunk)
+
+
+def _until_end_of_batch(first: int, most: int, batch_size: int | None) -> int:
+    return most if batch_size is None else min(most, batch_size - first % batch_size)
 
 
 class HitNoise:
@@ -161,15 +173,21 @@ class HitNoise:
         self, side: str, n_panels: int, dtype: torch.dtype, device: torch.device
     ) -> Float[Tensor, "mu panel 2"]:
         """Numbers for the panels of one side; equal for equal names, whatever is drawn besides."""
-        blocks = []
+        n_all = len(self.volumes) * self.n_muons
+        numbers = torch.empty((n_panels, 2, n_all), dtype=dtype, device=device).permute(2, 0, 1)
+        first = 0
         for volume in self.volumes:
             for start in range(0, self.n_muons, BLOCK):
                 generator = stream(
                     self.seed, "hits", *self.names, volume, side, start // BLOCK, device=device
                 )
-                shape = (min(BLOCK, self.n_muons - start), n_panels, 2)
-                blocks.append(torch.randn(shape, generator=generator, dtype=dtype, device=device))
-        return torch.cat(blocks)
+                n_here = min(BLOCK, self.n_muons - start)
+                shape = (n_here, n_panels, 2)
+                numbers[first : first + n_here] = torch.randn(
+                    shape, generator=generator, dtype=dtype, device=device
+                )
+                first += n_here
+        return numbers
 
 
 PartialScatterInferrer = Callable[..., Any]

@@ -1,0 +1,165 @@
+"""Many scans an update: equal bits whether graphs are kept or formed anew, and constant memory."""
+
+import gc
+from collections import Counter
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from tests.unit.wrapper.common import HookRecord, notebook_volume, passives
+from tomopt_tasks.callbacks.ladle import ExpectedMSELoss, SpreadRangeLoss
+from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
+from tomopt_tasks.inference.learned import DeepVolumeInferrer, VolumeNet, attach_model
+from tomopt_tasks.inference.scatters import ScatterBatch
+from tomopt_tasks.inference.voxels import PanelX0Inferrer, TomOptX0
+from tomopt_tasks.losses.volumes import VolumeMSELoss
+from tomopt_tasks.losses.voxels import VoxelX0Loss
+from tomopt_tasks.wrapper import scans
+from tomopt_tasks.wrapper.family import ArbVolumeWrapper
+from tomopt_tasks.wrapper.scans import BankedPassives
+
+N_MUONS = 60
+CASES = {
+    "sums": (PanelX0Inferrer, partial(VoxelX0Loss, target_budget=5.0), None),
+    "sums-tomopt": (
+        partial(PanelX0Inferrer, method=TomOptX0()), partial(VoxelX0Loss, target_budget=5.0), None
+    ),
+    "quantiles": (PocaZLadleFurnaceFillLevelInferrer, None, SpreadRangeLoss),
+    "variances": (PocaZLadleFurnaceFillLevelInferrer, None, ExpectedMSELoss),
+    "network": (DeepVolumeInferrer, partial(VolumeMSELoss, target_budget=5.0), None),
+}  # fmt: skip
+
+
+def gradients(case, memory, budget=6.0, bank=None, size=None):
+    """Gradients of all parameters for one update, and the hooks that fired."""
+    inferrer, loss, callback = CASES[case]
+    volume = notebook_volume(budget)
+    if case == "network":
+        attach_model(volume, VolumeNet(start=1.0, seed=2))
+        with torch.no_grad():
+            for parameter in volume.inference_model.parameters():
+                parameter.add_(0.01)
+    wrapper = ArbVolumeWrapper(
+        volume,
+        opts={"all": torch.optim.SGD(volume.parameters(), lr=0.0)},
+        loss_func=None if loss is None else loss(),
+        mu_generator=lambda n, **_: torch.zeros(n, 5),
+        seed=4,
+        partial_scatter_inferrer=ScatterBatch,
+        partial_volume_inferrer=inferrer,
+    )
+    wrapper.memory = memory
+    bank = passives() if bank is None else bank
+    record = HookRecord()
+    wrapper.begin(
+        [*([] if callback is None else [callback()]), record],
+        trn_passives=bank,
+        val_passives=None,
+        passive_bs=size or len(bank),
+        n_mu_per_volume=N_MUONS,
+        mu_bs=N_MUONS,
+        epoch=0,
+    )
+    wrapper.hook("on_train_begin")
+    wrapper.fit_epoch()
+    found = {n: p.grad for n, p in volume.named_parameters() if p.grad is not None}
+    return found, record.names()
+
+
+@pytest.mark.parametrize("budget", [6.0, None], ids=["budget", "free"])
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_do_not_depend_on_how_many_graphs_are_kept(case, budget, monkeypatch):
+    whole, _ = gradients(case, 1 << 30, budget)
+    monkeypatch.setattr(scans, "CHUNK", 2 * N_MUONS)
+    kept, hooks = gradients(case, 1 << 30, budget)
+    again, hooks_again = gradients(case, 0, budget)
+    some, _ = gradients(case, 2 * N_MUONS * scans.NUMBERS_PER_MUON * 8, budget)
+    assert kept.keys() == again.keys() == whole.keys()
+    assert any(float(g.abs().max()) > 0 for g in whole.values())
+    for name in kept:
+        assert torch.equal(kept[name], again[name]), name
+        assert torch.equal(kept[name], some[name]), name
+        torch.testing.assert_close(kept[name], whole[name], rtol=1e-6, atol=1e-12)
+    assert hooks == hooks_again
+
+
+@pytest.mark.parametrize("case", ["sums", "quantiles"])
+def test_one_volume_at_a_time_gives_the_gradient_of_all(case, monkeypatch):
+    whole, _ = gradients(case, 1 << 30)
+    monkeypatch.setattr(scans, "CHUNK", 1)
+    single, _ = gradients(case, 0)
+    for name in whole:
+        torch.testing.assert_close(single[name], whole[name], rtol=1e-6, atol=1e-12)
+
+
+class _Saved:
+    """Bytes of the memory that graphs hold: now and at most."""
+
+    def __init__(self) -> None:
+        self.held: Counter[int] = Counter()
+        self.now = self.most = 0
+
+    def __enter__(self):
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: _Held(self, tensor), lambda held: held.tensor
+        )
+        self.hooks.__enter__()
+        return self
+
+    def __exit__(self, *args):
+        self.hooks.__exit__(*args)
+
+
+class _Held:
+    """A saved tensor; several may share their memory."""
+
+    def __init__(self, saved, tensor) -> None:
+        self.saved, self.tensor, storage = saved, tensor, tensor.untyped_storage()
+        self.place, self.size = storage.data_ptr(), storage.nbytes()
+        if isinstance(tensor, nn.Parameter):
+            self.size = 0
+        if not saved.held[self.place]:
+            saved.now += self.size
+            saved.most = max(saved.most, saved.now)
+        saved.held[self.place] += 1
+
+    def __del__(self) -> None:
+        self.saved.held[self.place] -= 1
+        if not self.saved.held[self.place]:
+            self.saved.now -= self.size
+
+
+def repeated(n):
+    bank = passives()
+    return BankedPassives(
+        bank.x0.repeat(n, 1, 1, 1), bank.target.repeat(n), bank.state.repeat(n, 1, 1)
+    )
+
+
+@pytest.mark.parametrize("case", ["sums", "quantiles"])
+def test_graphs_of_more_volumes_take_no_more_memory(case, monkeypatch):
+    monkeypatch.setattr(scans, "CHUNK", 6 * N_MUONS)
+    most = {}
+    for memory in (0, 1 << 30):
+        for n in (1, 2, 4):
+            gc.collect()
+            with _Saved() as saved:
+                gradients(case, memory, bank=repeated(2 * n))
+            most[memory, n] = saved.most
+    small = 64 * 24  # numbers that the loss of a volume may hold, beside those of its muons
+    assert most[0, 4] - most[0, 1] < 36 * small * (20 if case == "sums" else 1)
+    assert most[1 << 30, 4] > 3 * most[1 << 30, 1]
+
+
+@pytest.mark.parametrize("case", ["sums", "quantiles", "sums-tomopt"])
+def test_the_graph_of_a_muon_holds_no_more_numbers_than_said(case):
+    """From the difference of two exposures, so that grids of volumes do not count."""
+    most = []
+    for n_muons in (500, 1000):
+        with _Saved() as saved:
+            gradients(case, 1 << 30, bank=passives(1, n_muons))
+        most.append(saved.most)
+    per_muon = (most[1] - most[0]) / (3 * 500) / 8
+    assert per_muon < scans.NUMBERS_PER_MUON
