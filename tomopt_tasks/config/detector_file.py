@@ -55,6 +55,8 @@ class PanelTraits(Config):
     """Softness of the edge of a sigmoid panel, in half-widths; > 0."""
     soft_resolution: Flag = False
     """Whether soft edges blur hits as they fade; true is compat: TomOpt."""
+    missed_hits: Flag = False
+    """Whether hits are missed at random; false: all are there and count with the efficiency."""
 
 
 class OtherTraits(Config):
@@ -72,6 +74,8 @@ class OtherTraits(Config):
     """Softness of the edge, in half-widths; > 0; null: as the detector."""
     soft_resolution: Flag | None = None
     """Whether soft edges blur hits as they fade; null: as the detector."""
+    missed_hits: Flag | None = None
+    """Whether hits are missed at random; null: as the detector."""
 
 
 class PanelOverride(OtherTraits):

@@ -142,6 +142,7 @@ def _panel(written: GroupedDetector, name: str, j: int) -> tuple[PanelSettings, 
         m2_cost=traits.cost,
         smooth=traits.smooth,
         soft_resolution=traits.soft_resolution,
+        missed_hits=traits.missed_hits,
     )
     return panel, where
 

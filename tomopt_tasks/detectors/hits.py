@@ -1,6 +1,6 @@
 """Hits of a batch of muons on a stack of panels, as deviations from the true straight line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -27,6 +27,8 @@ class PanelStack:
     """Edge width of sigmoid panels in half-widths; None for Gaussian panels."""
     soft_resolution: bool = True
     """Soft edges blur hits as they fade (spec 4.1); False: they only make hits less likely."""
+    missed: Bool[Tensor, " panel"] | None = None
+    """Panels that miss hits at random; the hits of the others count with their efficiency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,12 @@ def true_positions(lines: Lines, z: Float[Tensor, " panel"]) -> Float[Tensor, "m
 
 
 def measure(
-    lines: Lines, panels: PanelStack, noise: Float[Tensor, "mu panel 2"], *, hard: bool
+    lines: Lines,
+    panels: PanelStack,
+    noise: Float[Tensor, "mu panel 2"],
+    *,
+    hard: bool,
+    luck: Float[Tensor, "mu panel"] | None = None,
 ) -> Hits:
     """Draw the hits of every muon on every panel.
 
@@ -111,7 +118,17 @@ def measure(
         noise: standard normal numbers.
         hard: box-shaped panels with missing hits outside and hits held inside (evaluation);
             otherwise the soft response of the panels (training).
+        luck: standard normal numbers that decide which hits are missed; None: none are.
     """
+    hits = _all_hits(lines, panels, noise, hard=hard)
+    if panels.missed is None or luck is None:
+        return hits
+    return _without_missed(hits, panels.efficiency, panels.missed, luck)
+
+
+def _all_hits(
+    lines: Lines, panels: PanelStack, noise: Float[Tensor, "mu panel 2"], *, hard: bool
+) -> Hits:
     offset = true_positions(lines, panels.z) - panels.xy
     depth = lines.z - panels.z
     if hard:
@@ -125,6 +142,23 @@ def measure(
         sigma=sigma,
         efficiency=panels.efficiency * response.prod(-1),
         present=torch.ones_like(offset[..., 0], dtype=torch.bool),
+    )
+
+
+def _without_missed(
+    hits: Hits,
+    efficiency: Float[Tensor, " panel"],
+    missed: Bool[Tensor, " panel"],
+    luck: Float[Tensor, "mu panel"],
+) -> Hits:
+    """A hit is there with the efficiency of its panel, and then counts in full."""
+    seen = ~missed | (luck < torch.special.ndtri(efficiency))
+    whole = hits.efficiency / torch.where(missed, efficiency, torch.ones_like(efficiency))
+    return replace(
+        hits,
+        residual=torch.where(seen[..., None], hits.residual, torch.zeros_like(hits.residual)),
+        efficiency=torch.where(seen, whole, torch.zeros_like(whole)),
+        present=hits.present & seen,
     )
 
 

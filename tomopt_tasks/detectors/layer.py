@@ -102,10 +102,21 @@ class PanelDetectorLayer(AbsDetectorLayer):
         """Whether the panels have hard edges in their present mode."""
         return any(panel.hard for panel in self.panels)
 
-    def measure(self, lines: Lines, noise: Float[Tensor, "mu panel 2"]) -> Hits:
-        """Hits of all panels on the given lines, in the order of construction."""
+    def measure(
+        self,
+        lines: Lines,
+        noise: Float[Tensor, "mu panel 2"],
+        luck: Float[Tensor, "mu panel"] | None = None,
+    ) -> Hits:
+        """Hits of all panels on the given lines, in the order of construction.
+
+        Args:
+            lines: where the muons fly.
+            noise: standard normal numbers for the positions.
+            luck: the same for what panels with ``missed_hits`` miss; None: nothing.
+        """
         if self.type_label == "panel":
-            return measure(lines, stack(list(self.panels)), noise, hard=self.hard)
+            return measure(lines, stack(list(self.panels)), noise, hard=self.hard, luck=luck)
         per_panel = [
             panel.measure(lines, noise[:, k : k + 1]) for k, panel in enumerate(self.panels)
         ]
@@ -117,11 +128,21 @@ class PanelDetectorLayer(AbsDetectorLayer):
             present=torch.cat([hits.present for hits in per_panel], 1),
         )
 
+    def draw(
+        self, mu: MuonBatch
+    ) -> tuple[Float[Tensor, "mu panel 2"], Float[Tensor, "mu panel"] | None]:
+        """Random numbers for ``measure``, from streams that belong to this side."""
+        n_panels = len(self.panels)
+        noise = mu.draw_noise(n_panels, self.pos)
+        if not any(getattr(panel, "missed_hits", False) for panel in self.panels):
+            return noise, None
+        return noise, mu.draw_noise(n_panels, f"{self.pos} luck")[..., 0]
+
     def forward(self, mu: MuonBatch) -> None:
         """Measure the muons and let them fly on to the bottom of the zone."""
         mu.propagate_dz(mu.z - self.z)
         lines = Lines(offset=mu.xy, slope=mu.tan_xy, z=float(self.z))
-        mu.record(self.pos, lines, self.measure(lines, mu.draw_noise(len(self.panels), self.pos)))
+        mu.record(self.pos, lines, self.measure(lines, *self.draw(mu)))
         mu.propagate_dz(self.size)
 
     def conform_detector(self) -> None:

@@ -51,6 +51,7 @@ class DetectorPanel(nn.Module):
             raise ValueError(f"init_xy_span = {list(init_xy_span)} m has a width that is not > 0")
         self.realistic_validation = realistic_validation
         self.soft_resolution = True
+        self.missed_hits = False
 
         def fixed(value: Sequence[float]) -> Tensor:
             return torch.tensor(value, dtype=torch.get_default_dtype(), device=device)
@@ -148,7 +149,8 @@ class DetectorPanel(nn.Module):
         """
         lines = Lines(offset=mu.xy, slope=mu.tan_xy, z=mu.plane)
         noise = mu.draw_noise(1)
-        hits = measure(lines, stack([self]), noise, hard=self.hard)
+        luck = mu.draw_noise(1, "luck")[..., 0] if self.missed_hits else None
+        hits = measure(lines, stack([self]), noise, hard=self.hard, luck=luck)
         return hits.as_dict(lines)[0]
 
     @torch.no_grad()
@@ -244,4 +246,7 @@ def stack(panels: Sequence[DetectorPanel]) -> PanelStack:
         if all(sigmoid)
         else None,
         soft_resolution=panels[0].soft_resolution,
+        missed=torch.tensor([panel.missed_hits for panel in panels], device=panels[0].z.device)
+        if any(panel.missed_hits for panel in panels)
+        else None,
     )

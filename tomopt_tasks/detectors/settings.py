@@ -41,6 +41,10 @@ class PanelSettings(Config):
     soft_resolution: Flag = False
     """Whether soft edges blur hits as they fade; true is compat: TomOpt. False: they only make
     hits less likely, as hard edges do, so that training ranks designs as the evaluation does."""
+    missed_hits: Flag = False
+    """Whether hits are missed at random, with the efficiency as the chance of being there. False:
+    every hit inside the panel is there and counts with the efficiency as its weight, as in TomOpt;
+    then a second panel for safety is worth less than it is."""
 
     @property
     def area(self) -> float:

@@ -10,7 +10,13 @@ from tomopt_tasks.reports.scene import MM
 Geometry = Sequence[Mapping[str, Any]]
 
 _HEADER = ("panel", "x_mm", "y_mm", "z_mm", "half_x_mm", "half_y_mm", "area_m2")
-_TRAITS = {"kind": "kind", "efficiency": "efficiency", "m2_cost": "cost", "smooth": "smooth"}
+_TRAITS = {
+    "kind": "kind",
+    "efficiency": "efficiency",
+    "m2_cost": "cost",
+    "smooth": "smooth",
+    "missed_hits": "missed_hits",
+}
 
 
 def detector_table(geometry: Geometry) -> list[dict[str, str]]:
@@ -95,6 +101,8 @@ def _flow(values: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return value if isinstance(value, str) else _number(value)
 
 

@@ -89,6 +89,7 @@ def _build_panel(panel: PanelSettings) -> DetectorPanel:
         built = DetectorPanel(**common)
     built = built.to(DTYPE)
     built.soft_resolution = panel.soft_resolution
+    built.missed_hits = panel.missed_hits
     with torch.no_grad():  # exact: a panel is first built in single precision
         built.xy.copy_(torch.tensor(panel.xy, dtype=DTYPE))
         built.z.fill_(panel.z)

@@ -213,5 +213,5 @@ class VolumeLoop:
             "below": Lines(rows[:, 4:6], rows[:, 6:8], z_low),
         }
         for layer in self.volume.get_detectors():
-            noise = mu.draw_noise(len(layer.panels), layer.pos)
-            mu.record(layer.pos, lines[layer.pos], layer.measure(lines[layer.pos], noise))
+            line = lines[layer.pos]
+            mu.record(layer.pos, line, layer.measure(line, *layer.draw(mu)))

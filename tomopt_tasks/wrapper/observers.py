@@ -130,6 +130,7 @@ def geometry(volume: Any) -> list[dict[str, Any]]:
                     "resolution": float(panel.resolution),
                     "efficiency": float(panel.efficiency),
                     "m2_cost": float(panel.m2_cost),
+                    **({"missed_hits": True} if getattr(panel, "missed_hits", False) else {}),
                 }
             )
     return rows
