@@ -354,13 +354,13 @@ def rows(designs: Mapping[str, Path], per_height: int, n_muons: int) -> Iterator
         human, _ = errors(panels_of(HUMAN), known, judged, how)
         for name, file in designs.items():
             found, cut = errors(panels_of(file), known, judged, how)
-            value, low, high = ratio(found, human)
             hits = "missed" if how.missed else "weighted"
             shown = f"{cut:.3f}" if how.cut else "-"
-            yield (
-                f"{name:<34} {how.policy:<14} {hits:<9} {shown:>7} {found.mean():9.2e} "
-                f"{value:.3f} {low:.3f} to {high:.3f}"
-            )
+            result = "a ladle without muons"
+            if np.isfinite(found).all():
+                value, low, high = ratio(found, human)
+                result = f"{found.mean():9.2e} {value:.3f} {low:.3f} to {high:.3f}"
+            yield f"{name:<34} {how.policy:<14} {hits:<9} {shown:>7} {result}"
 
 
 def main() -> None:
