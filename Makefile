@@ -9,12 +9,14 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo headline parity test long fast lint clean
+.PHONY: help demo headline parity bench bench-peer test long fast lint clean
 
 help:
 	@echo "make demo   optimise the ladle-furnace detector of data/studies/ladle_furnace.yaml"
 	@echo "make headline  ten fits under two acceptances against the human designs; resumable"
 	@echo "make parity  the published ladle table computed as published, and what its errors do"
+	@echo "make bench  CPU time per muon, growth with muons and voxels, banks, rounding, overhead"
+	@echo "make bench-peer  the same workloads beside the public release of TomOpt, in .venv-peer"
 	@echo "make test   everything that CI runs: lint, types, import contracts, tests, slow tests"
 	@echo "make fast   the same without the slow tests"
 	@echo "make long   ten thousand random designs and objects (minutes, not in CI)"
@@ -29,6 +31,12 @@ headline: .venv/runtime.stamp
 
 parity: .venv/dev.stamp
 	$(BIN)/python -m tests.benchmarks.parity --seeds 10 --switches
+
+bench: .venv/dev.stamp
+	$(BIN)/python -m tests.benchmarks.speed
+
+bench-peer: .venv/dev.stamp .venv-peer/stamp
+	$(BIN)/python -m tests.benchmarks.speed.peer --python .venv-peer/bin/python
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not long"
@@ -64,5 +72,14 @@ INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(PIP) --editable ".[dev]"
 	@touch $@ .venv/runtime.stamp
 
+# mypy_extensions: the release imports it without saying so.
+PEER := tomopt==0.1.0 mypy_extensions
+.venv-peer/stamp:
+	$(PYTHON) -m venv .venv-peer
+	.venv-peer/bin/python -m pip install --disable-pip-version-check $(INDEX) "$(TORCH)+cpu" \
+		|| .venv-peer/bin/python -m pip install --disable-pip-version-check $(INDEX) "$(TORCH)"
+	.venv-peer/bin/python -m pip install --disable-pip-version-check $(PEER)
+	@touch $@
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-peer .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

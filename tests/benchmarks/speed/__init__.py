@@ -1,0 +1,1 @@
+"""How fast the engine is, beside itself and beside the public release of TomOpt."""
