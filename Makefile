@@ -9,17 +9,18 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo headline parity bench bench-peer test long fast lint clean
+.PHONY: help demo headline parity bench bench-peer test long e2e fast lint clean
 
 help:
 	@echo "make demo   optimise the ladle-furnace detector of data/studies/ladle_furnace.yaml"
 	@echo "make headline  ten fits under two acceptances against the human designs; resumable"
 	@echo "make parity  the published ladle table computed as published, and what its errors do"
-	@echo "make bench  CPU time per muon, growth with muons and voxels, banks, rounding, overhead"
+	@echo "make bench  CPU time per muon, growth with muons and voxels, banks, rounding"
 	@echo "make bench-peer  the same workloads beside the public release of TomOpt, in .venv-peer"
 	@echo "make test   everything that CI runs: lint, types, import contracts, tests, slow tests"
 	@echo "make fast   the same without the slow tests"
 	@echo "make long   ten thousand random designs and objects (minutes, not in CI)"
+	@echo "make e2e    tomopt up and a person at a browser: forms, schedules, kills (15 minutes, not in CI)"
 	@echo "make lint   format, lint and type-check"
 	@echo "make clean  remove .venv and the caches of tools; data/store stays"
 
@@ -42,7 +43,14 @@ test: .venv/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not long"
 
 long: .venv/dev.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) -m long
+	$(BIN)/python -m pytest -n $(WORKERS) -m long --ignore=tests/e2e
+
+# Chromium where there is none: as root from Debian's or Ubuntu's packages, else it says what to do.
+e2e: .venv/dev.stamp
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		(apt-get update -q && apt-get install -y -q chromium) || \
+		{ echo "install Chromium or Chrome first"; exit 2; }
+	$(BIN)/python -m pytest -m "long or slow" tests/e2e
 
 fast: .venv/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not long"

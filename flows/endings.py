@@ -3,6 +3,9 @@
 Prefect calls these hooks, in the process of the flow or, if that is gone, in that of the worker.
 """
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypedDict
 
 from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
@@ -11,8 +14,10 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow, FlowStateHook
 from prefect.logging.loggers import flow_run_logger
+from prefect.runtime import deployment
 
 from flows.watching import PREFIX, notify
+from tomopt_tasks.interrupts import left_alone
 from tomopt_tasks.reports.artifacts import page_key
 from tomopt_tasks.reports.standing import Standing
 from tomopt_tasks.runs.closing import close
@@ -25,6 +30,17 @@ class Hooks(TypedDict):
     on_failure: list[FlowStateHook[Any, Any]]
     on_crashed: list[FlowStateHook[Any, Any]]
     on_cancellation: list[FlowStateHook[Any, Any]]
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """A worker says why it stops a run, on a line that Prefect listens at while it has SIGTERM.
+
+    So it has it under a worker, and a run ends in the middle of a step, which is lost. From a
+    command line a run finishes its step.
+    """
+    with left_alone(signal.SIGTERM) if deployment.id is not None else nullcontext():
+        yield
 
 
 def failed(flow: Flow[Any, Any], flow_run: FlowRun, state: State) -> None:

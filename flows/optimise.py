@@ -7,7 +7,7 @@ runs. So this flow can be killed anywhere and started again, and a second run co
 from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
 from prefect import flow
 
-from flows.endings import HOOKS
+from flows.endings import HOOKS, stoppable
 from flows.watching import watched
 from tomopt_tasks import tasks
 from tomopt_tasks.project import default_store
@@ -30,7 +30,7 @@ def optimise(
     """Run a study; the id of the run.
 
     Args:
-        study: the study file.
+        study: the study file, ending in .yaml or .yml.
         changes: place in the file -> other value, e.g. {"fit.phases[1].epochs": 20}.
         store: folder of the results; default: data/store.
         accept_code_changes: take stored results of older code; tables mark them.
@@ -42,6 +42,7 @@ def optimise(
     request = Request(study, words, accept_code_changes, force or ())
     call, progress = tasks.ThroughPrefect(), progress_for()
     with (
+        stoppable(),
         begin(plan, results, "prefect", call, progress, request=request) as run,
         watched(run) as watch,
     ):

@@ -101,6 +101,7 @@ def _environment(machine: Machine, secret: str) -> dict[str, str]:
     """What server and workers are told; a password goes by the environment, never by arguments."""
     found = {
         "PREFECT_API_URL": f"{machine.url}/api",
+        "PREFECT_UI_API_URL": "/api",  # of the address that a browser sees, whichever that is
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_WORKER_QUERY_SECONDS": os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "5"),
     }

@@ -18,6 +18,7 @@ from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.events import emit_event
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run as this_flow
 
 from tomopt_tasks.config.notify import NotifySettings
@@ -59,8 +60,10 @@ class Watch:
         loss = row.get("loss")
         loss = float(loss) if isinstance(loss, float) and math.isfinite(loss) else None
         facts = {"epoch": int(row["epoch"]) + 1, "of": total, "loss": loss}
-        made = ran_here(self.run, last_epoch(self.run))
+        step = last_epoch(self.run)
+        made = ran_here(self.run, step)
         if made:
+            self.log(f"{step.stage.label} ({done} of {total}): loss {_shown(loss)}")
             self.event("epoch.finished", facts)
         if loss is not None and loss < self._best:
             self._best = loss
@@ -83,6 +86,10 @@ class Watch:
             "prefect.resource.name": self.run.id,
         }
         self._safely(lambda: emit_event(f"{PREFIX}.{name}", resource, payload=dict(facts)))
+
+    def log(self, words: str) -> None:
+        """A line among the logs of the flow run."""
+        self._safely(lambda: get_run_logger().info("%s", words))
 
     def tell(self, occasion: str, words: str) -> None:
         """Send the message that the study asks for."""
@@ -116,6 +123,8 @@ def watched(run: Run) -> Iterator[Watch]:
     """Tell about a run, and in the end how it ended."""
     watch = Watch(run)
     watch.page.status(watch.standing("running"))
+    n_hits = sum(step.ref is not None for step in run.steps)
+    watch.log(f"run {run.id}: {n_hits} of {len(run.steps)} stages are stored already")
     try:
         yield watch
     except Exception as problem:
@@ -128,6 +137,7 @@ def watched(run: Run) -> Iterator[Watch]:
         watch.page.status(watch.standing("stopped", words))
         raise
     watch.page.status(watch.standing("finished"))
+    watch.log(f"finished: {len(run.executed)} stages ran, {run.cached} were cached")
     watch.event("run.finished", {"executed": len(run.executed), "cached": run.cached})
     watch.tell("finished", f"finished; {len(run.executed)} stages ran, {run.cached} were cached")
 
@@ -159,6 +169,10 @@ def notify(
     except Exception as error:  # noqa: BLE001 - a message is never worth a run
         kind = type(error).__name__
         log.warning("notify: block %s did not take the message (%s)", settings.webhook, kind)
+
+
+def _shown(loss: float | None) -> str:
+    return "unknown" if loss is None else f"{loss:.4g}"
 
 
 def _device(run: Run) -> str:

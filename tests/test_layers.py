@@ -45,6 +45,7 @@ FLOWS_MAY_USE = {
     "tomopt_tasks.commands",
     "tomopt_tasks.config",
     "tomopt_tasks.core",
+    "tomopt_tasks.interrupts",
     "tomopt_tasks.planning",
     "tomopt_tasks.project",
     "tomopt_tasks.reports.artifacts",

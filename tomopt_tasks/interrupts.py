@@ -29,6 +29,7 @@ class Stopped(KeyboardInterrupt):
 
 
 _asked: list[int] = []
+_left: set[int] = set()
 
 
 def asked() -> bool:
@@ -47,6 +48,16 @@ def stop_if_asked() -> None:
 
 
 @contextmanager
+def left_alone(signum: int) -> Iterator[None]:
+    """Inside, `deferred` leaves a signal to whoever handles it already."""
+    _left.add(signum)
+    try:
+        yield
+    finally:
+        _left.discard(signum)
+
+
+@contextmanager
 def deferred() -> Iterator[None]:
     """Inside, Ctrl-C and SIGTERM wait for `stop_if_asked`; a second one raises where it falls.
 
@@ -54,7 +65,11 @@ def deferred() -> Iterator[None]:
     that is ignored, as Ctrl-C is in the background of a script.
     """
     _asked.clear()
-    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    heard = [
+        number
+        for number in SIGNALS
+        if number not in _left and signal.getsignal(number) is not signal.SIG_IGN
+    ]
     try:
         before = {number: signal.signal(number, _ask) for number in heard}
     except ValueError:

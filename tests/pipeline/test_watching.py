@@ -84,12 +84,13 @@ def test_a_form_refuses_what_is_out_of_bounds(flows, name, values, good):
 
 
 def test_a_cached_run_shows_all_and_only_epochs_that_run_are_events(
-    flows, store, client, webhook, monkeypatch
+    flows, store, client, webhook, monkeypatch, caplog
 ):
     heard = []
     monkeypatch.setattr(
         flows.watching, "emit_event", lambda name, *_, payload: heard.append((name, payload))
     )
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     asked = {"notify.on": ["finished", "best"]}
     run = flows.optimise.optimise(str(TINY), asked, store.url)
     found = client.read_flow_runs()
@@ -111,6 +112,8 @@ def test_a_cached_run_shows_all_and_only_epochs_that_run_are_events(
     written = b"".join(path.read_bytes() for path in Path(store.url).rglob("*") if path.is_file())
     assert SECRET.encode() not in written
     assert b"TOMOPT_WEBHOOK" in written
+    assert SECRET not in "".join(str(each.data) for each in client.read_artifacts())
+    assert SECRET not in caplog.text
 
 
 def test_a_failed_run_says_why_and_how_to_go_on(flows, store, client, webhook, monkeypatch):

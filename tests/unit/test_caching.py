@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tomopt_tasks.caching import Sources, canonical_json, components, digest, numerics, stage_key
-from tomopt_tasks.core import Config
+from tomopt_tasks.caching.device import DEVICE
+from tomopt_tasks.core import Config, UserError
 
 
 class Inputs(Config):
@@ -254,3 +255,16 @@ def test_a_data_file_counts_where_it_is_named(tmp_path):
         sources = package(tmp_path / folder, stages=STAGES, physics=physics)
         digests.add(sources.digest("pkg.stages", "body"))
     assert len(digests) == 2
+
+
+def test_the_device_is_resolved_before_a_key_is_made(monkeypatch):
+    monkeypatch.delenv(DEVICE, raising=False)
+    plain = key()
+    monkeypatch.setenv(DEVICE, "auto")
+    assert numerics().device in ("cpu", "cuda")
+    assert (key() == plain) == (numerics().device == "cpu")
+    monkeypatch.setenv(DEVICE, "cpu")
+    assert key() == plain
+    monkeypatch.setenv(DEVICE, "gpu")
+    with pytest.raises(UserError, match="TOMOPT_DEVICE=gpu: stages run on cpu"):
+        numerics()

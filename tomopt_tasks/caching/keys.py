@@ -12,6 +12,7 @@ from importlib import metadata
 from math import isfinite
 from typing import Any
 
+from tomopt_tasks.caching.device import resolved_device
 from tomopt_tasks.core import Config
 
 SCHEMA_VERSION = 1
@@ -33,7 +34,8 @@ class Numerics(Config):
 
 def numerics() -> Numerics:
     """The numerics of this process, from the installed metadata: torch is not imported."""
-    return Numerics(torch=".".join(metadata.version("torch").split("+")[0].split(".")[:2]))
+    version = ".".join(metadata.version("torch").split("+")[0].split(".")[:2])
+    return Numerics(torch=version, device=resolved_device())
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401

@@ -167,6 +167,11 @@ def page_key(text: str) -> str:
     return re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")
 
 
+def _short(value: Any) -> Any:  # noqa: ANN401
+    """Six digits are enough to read."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
 def _finite(value: Any) -> Any:  # noqa: ANN401
     """JSON has no word for NaN and infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -176,7 +181,9 @@ def metrics_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The plain numbers of every epoch, with learning rates in columns of their own."""
     table = []
     for row in rows:
-        plain = {name: value for name, value in row.items() if not isinstance(value, dict | list)}
-        rates = {f"rate {name}": value for name, value in (row.get("rates") or {}).items()}
+        plain = {
+            name: _short(value) for name, value in row.items() if not isinstance(value, dict | list)
+        }
+        rates = {f"rate {name}": _short(value) for name, value in (row.get("rates") or {}).items()}
         table.append({**plain, "epoch": int(row["epoch"]) + 1, **rates})
     return table

@@ -30,13 +30,13 @@ class Quick(Config):
     """The entries of a study that are changed most; empty: as the study says."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    """Seed of scenes, muons, fit and evaluation, unless the study names them one by one."""
+    """Seed of scenes, muons, fit and evaluation, unless the study names them one by one; >= 0."""
     epochs: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Epochs of the last phase of the fit."""
+    """Epochs of the last phase of the fit; 1 to 100 000."""
     muons_per_volume: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
-    """Muons that each volume is seen with."""
+    """Muons that each volume is seen with; 1 to 100 000 000."""
     area: Annotated[float, Field(gt=0, le=10_000)] | None = None
-    """Area of panels that all designs share [m2]."""
+    """Area of panels that all designs share [m2]; > 0."""
 
 
 AS_WRITTEN = Quick()

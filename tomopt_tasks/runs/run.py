@@ -264,8 +264,8 @@ def begin(
     except Exception as problem:
         event, error = "failed", str(problem)
         raise
-    except KeyboardInterrupt as stop:
-        error = str(stop)
+    except BaseException as stop:  # Ctrl-C, or what Prefect makes of a signal
+        error = str(stop) or type(stop).__name__
         raise
     finally:
         store.append_run(run.id, _end(run, event, error, time.perf_counter() - begun))

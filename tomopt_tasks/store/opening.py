@@ -42,7 +42,13 @@ def open_store(url: str | Path, create: bool = True) -> Store:  # noqa: FBT001, 
 
 
 def _backend(url: str) -> Backend:
-    scheme, separator, _ = url.partition("://")
+    scheme, separator, place = url.partition("://")
+    if separator and "@" in place.partition("/")[0]:
+        msg = (
+            f"the {scheme} store is named with credentials before an @, which would be shown with "
+            "its name; leave them out and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+        raise UserError(msg)
     if not separator and re.match(r"[a-z][a-z0-9]+:/", url):
         msg = f"store {url!r} is a URL that went through Path; pass it as a string"
         raise UserError(msg)
