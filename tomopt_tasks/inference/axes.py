@@ -7,10 +7,16 @@ far-away muon is one at the nearest cell instead of noise or a floor (D-61).
 """
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+BLOCK = 4096
+"""Muons whose shares are formed at a time; changes no result."""
 
 SIGMA_FLOOR = 1e-7
 """Added to every uncertainty of a position [m], so that perfect detectors have densities (D-51)."""
@@ -33,8 +39,7 @@ def normal_shares(
         sigma: standard deviation [m]; >= 0.
         edges: borders between cells, ascending [m]; the outermost cells have no outer border.
     """
-    scaled = (edges - position[..., None]) / (sigma[..., None] + SIGMA_FLOOR)
-    return _shares(0.5 * torch.erfc(math.sqrt(0.5) * scaled.abs()), scaled < 0)
+    return _located(position, sigma, edges, NORMAL)
 
 
 def uniform_shares(
@@ -53,8 +58,7 @@ def uniform_shares(
         scale: L / (2 sqrt(12)), or more where hits are not perfect [m].
         edges: borders between layers, ascending [m].
     """
-    scaled = (edges - middle[..., None]) / (scale[..., None] + SIGMA_FLOOR)
-    return _shares(student4_tail(scaled), scaled < 0)
+    return _located(middle, scale, edges, STUDENT4)
 
 
 def student4_tail(u: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -68,20 +72,87 @@ def student4_tail(u: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return (4.0 / (whole * (1.0 + s))) ** 2 * (2.0 + s) / 4.0
 
 
-def _shares(
-    tail: Float[Tensor, "*mu edge"], left: Bool[Tensor, "*mu edge"]
+class Family(NamedTuple):
+    """Distributions of one shape; ``u`` is the distance from the middle in units of the scale."""
+
+    tail: Callable[[Tensor], Tensor]
+    """Probability beyond ``|u|``, on one side."""
+    density: Callable[[Tensor], Tensor]
+
+
+NORMAL = Family(
+    tail=lambda u: torch.erfc(u.abs().mul_(math.sqrt(0.5))).mul_(0.5),
+    density=lambda u: torch.exp(u.square().mul_(-0.5)).mul_(1.0 / math.sqrt(2.0 * math.pi)),
+)
+STUDENT4 = Family(
+    tail=student4_tail, density=lambda u: 0.375 * (1.0 + 0.25 * u.square()).pow_(-2.5)
+)
+
+
+def _located(
+    middle: Float[Tensor, "*mu"],
+    scale: Float[Tensor, "*mu"],
+    edges: Float[Tensor, " edge"],
+    family: Family,
 ) -> Float[Tensor, "*mu cell"]:
+    """Shares of cells; in memory cell by cell, so that arithmetic runs along muons."""
+    shares: Tensor = _Shares.apply(middle, scale + SIGMA_FLOOR, edges, family)  # type: ignore[no-untyped-call]
+    return shares.movedim(0, -1)
+
+
+class _Shares(torch.autograd.Function):
+    """Shares of cells in front of the axes of muons; their derivatives are densities at edges.
+
+    Formed block by block and formed again in the backward pass: temporaries stay in the caches.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, middle: Tensor, scale: Tensor, edges: Tensor, family: Family) -> Tensor:
+        ctx.save_for_backward(middle, scale, edges)
+        ctx.family = family
+        shares = middle.new_empty(len(edges) + 1, middle.numel())
+        for part, u, _ in _blocks(middle, scale, edges):
+            shares[:, part] = _shares(family.tail(u), u < 0)
+        return shares.view(-1, *middle.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        middle, scale, edges = ctx.saved_tensors
+        by_share = grads[0].flatten(1)
+        by_middle, by_scale = (middle.new_empty(middle.numel()) for _ in range(2))
+        for part, u, width in _blocks(middle, scale, edges):
+            by_edge = by_share[:-1, part] - by_share[1:, part]
+            by_edge *= ctx.family.density(u)
+            by_middle[part] = by_edge.sum(0).div_(width).neg_()
+            by_scale[part] = by_edge.mul_(u).sum(0).div_(width).neg_()
+        return by_middle.view(middle.shape), by_scale.view(middle.shape), None, None
+
+
+def _blocks(
+    middle: Tensor, scale: Tensor, edges: Tensor
+) -> Iterator[tuple[slice, Float[Tensor, "edge ..."], Tensor]]:
+    """Some muons, distances of the edges from their middles in units of the scale, and that."""
+    middle, scale = middle.reshape(-1), scale.reshape(-1)
+    for first in range(0, len(middle), BLOCK):
+        part = slice(first, first + BLOCK)
+        yield part, (edges[:, None] - middle[part]).div_(scale[part]), scale[part]
+
+
+def _shares(
+    tail: Float[Tensor, "edge ..."], left: Bool[Tensor, "edge ..."]
+) -> Float[Tensor, "cell ..."]:
     """Differences of a cumulative distribution, taken on the side where it is small.
 
     Args:
         tail: probability beyond each edge, on the side away from the mean.
         left: whether the edge lies to the left of the mean.
     """
-    below = torch.where(left, tail, 1.0 - tail)
-    above = torch.where(left, 1.0 - tail, tail)
-    inner = torch.where(
-        left[..., 1:], below[..., 1:] - below[..., :-1], above[..., :-1] - above[..., 1:]
-    )
-    if tail.shape[-1] == 0:
-        return torch.ones((*tail.shape[:-1], 1), dtype=tail.dtype, device=tail.device)
-    return torch.cat([below[..., :1], inner, above[..., -1:]], -1)
+    shares = tail.new_ones((len(tail) + 1, *tail.shape[1:]))
+    if len(tail) == 0:
+        return shares
+    rest = 1.0 - tail
+    below, above = torch.where(left, tail, rest), torch.where(left, rest, tail)
+    shares[0], shares[-1] = below[0], above[-1]
+    shares[1:-1] = torch.where(left[1:], below[1:] - below[:-1], above[:-1] - above[1:])
+    return shares

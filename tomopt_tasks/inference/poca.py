@@ -7,16 +7,24 @@ which follow from t_i = det(e, v_j, n) / |n|^2 and v x (v x w) = v (v.w) - w |v|
 written in the small differences d and e, so that nothing cancels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tomopt_tasks.inference.tracks import Tracks
+from tomopt_tasks.inference.tracks import Tracks, columns
 
 PARALLEL = 1e-24
 """|v1 x v2|^2 below which two tracks count as parallel (an angle of 1e-12 rad)."""
+PARALLEL_ROUNDING = 16.0
+"""So many roundings of a slope count as parallel, too: all that single precision can tell."""
+
+Pair = tuple[Tensor, ...]
+"""Numbers of each muon along x and along y."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +39,28 @@ class Poca:
     """False for parallel or missing tracks, whose numbers are finite but meaningless."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Foot:
-    """Depth of one foot of the perpendicular and its derivatives per axis."""
+class _Foot(NamedTuple):
+    """Depth of one foot of the perpendicular and its derivatives along each axis."""
 
-    t: Float[Tensor, "mu 1"]
-    da: Float[Tensor, "mu 2"]  # with respect to a_2; minus this for a_1
-    ds1: Float[Tensor, "mu 2"]
-    ds2: Float[Tensor, "mu 2"]
+    t: Float[Tensor, " mu"]
+    da: Pair  # with respect to a_2; minus this for a_1
+    ds1: Pair
+    ds2: Pair
 
 
-def cross_squared(s1: Float[Tensor, "mu 2"], s2: Float[Tensor, "mu 2"]) -> Float[Tensor, "mu 1"]:
+class _Derivatives(NamedTuple):
+    """Of one coordinate of the midpoint, with respect to the four parameters of one axis."""
+
+    a1: Tensor
+    s1: Tensor
+    a2: Tensor
+    s2: Tensor
+
+
+def cross_squared(s1: Float[Tensor, "mu 2"], s2: Float[Tensor, "mu 2"]) -> Float[Tensor, " mu"]:
     """|v_1 x v_2|^2 of the directions (s_1, 1) and (s_2, 1)."""
-    d = s2 - s1
-    return _dot(d, d) + _cross(s1, d) ** 2
+    first, second = s1.unbind(1), s2.unbind(1)
+    return _cross_squared(first, _difference(second, first))
 
 
 def find_poca(track_in: Tracks, track_out: Tracks) -> Poca:
@@ -55,88 +71,111 @@ def find_poca(track_in: Tracks, track_out: Tracks) -> Poca:
         track_out: tracks below it; brought to the reference plane of ``track_in``.
     """
     out = track_out.at(track_in.z)
-    a1, s1, s2 = track_in.offset, track_in.slope, out.slope
-    d, e = s2 - s1, out.offset - a1
-    q = cross_squared(s1, s2)
-    valid = track_in.valid & track_out.valid & (q[:, 0].detach() > PARALLEL)
-    q = torch.where(valid[:, None], q, torch.ones_like(q))
+    a1, s1, s2 = track_in.offset.unbind(1), track_in.slope.unbind(1), out.slope.unbind(1)
+    d, e = _difference(s2, s1), _difference(out.offset.unbind(1), a1)
+    q = _cross_squared(s1, d)
+    least = max(PARALLEL, (PARALLEL_ROUNDING * torch.finfo(q.dtype).eps) ** 2)
+    valid = track_in.valid & track_out.valid & (q.detach() > least)
+    q = torch.where(valid, q, torch.ones_like(q))
     foot1, foot2 = _feet(s1, s2, d, e, q)
-    xy = a1 + 0.5 * (s1 * foot1.t + e + s2 * foot2.t)
+    x, y = (a1[k] + 0.5 * (s1[k] * foot1.t + e[k] + s2[k] * foot2.t) for k in (0, 1))
     z = track_in.z - 0.5 * (foot1.t + foot2.t)
-    var_xy, var_z = _variances(foot1, foot2, s1, s2, track_in, out)
-    sigma = torch.sqrt(torch.cat([var_xy, var_z], 1).clamp_min(1e-30))
-    return Poca(xyz=torch.cat([xy, z], 1), sigma=sigma, valid=valid)
+    variances = _variances(foot1, foot2, (s1, s2), track_in, out)
+    sigma = torch.sqrt(columns(*variances).clamp_min(1e-30))
+    return Poca(xyz=columns(x, y, z), sigma=sigma, valid=valid)
 
 
-def _feet(
-    s1: Float[Tensor, "mu 2"],
-    s2: Float[Tensor, "mu 2"],
-    d: Float[Tensor, "mu 2"],
-    e: Float[Tensor, "mu 2"],
-    q: Float[Tensor, "mu 1"],
-) -> tuple[_Foot, _Foot]:
+def _feet(s1: Pair, s2: Pair, d: Pair, e: Pair, q: Float[Tensor, " mu"]) -> tuple[_Foot, _Foot]:
     norm1, norm2 = 1.0 + _dot(s1, s1), 1.0 + _dot(s2, s2)
     ds1, ds2, es1, es2, ed = _dot(d, s1), _dot(d, s2), _dot(e, s1), _dot(e, s2), _dot(e, d)
     c = _cross(s1, d)
-    q_s1 = -2.0 * d + 2.0 * c * torch.stack([s2[:, 1], -s2[:, 0]], 1)
-    q_s2 = 2.0 * d + 2.0 * c * torch.stack([-s1[:, 1], s1[:, 0]], 1)
-    t1 = (es2 * ds2 - norm2 * ed) / q
-    t2 = (es1 * ds1 - norm1 * ed) / q
-    foot1 = _Foot(
-        t=t1,
-        da=(s2 * ds2 - norm2 * d) / q,
-        ds1=(norm2 * e - es2 * s2 - t1 * q_s1) / q,
-        ds2=(ds2 * e + es2 * (s2 + d) - 2.0 * ed * s2 - norm2 * e - t1 * q_s2) / q,
+    per_q = q.reciprocal()
+    t1 = (es2 * ds2 - norm2 * ed) * per_q
+    t2 = (es1 * ds1 - norm1 * ed) * per_q
+    ed2 = 2.0 * ed
+    by_a1, by_a2, by_s11, by_s12, by_s21, by_s22 = [], [], [], [], [], []
+    turned1, turned2 = (s2[1], -s2[0]), (-s1[1], s1[0])
+    for k in (0, 1):
+        q_s1 = 2.0 * (c * turned1[k] - d[k])
+        q_s2 = 2.0 * (c * turned2[k] + d[k])
+        by_a1.append((s2[k] * ds2 - norm2 * d[k]) * per_q)
+        by_a2.append((s1[k] * ds1 - norm1 * d[k]) * per_q)
+        along1, along2 = norm1 * e[k], norm2 * e[k]
+        by_s11.append((along2 - es2 * s2[k] - t1 * q_s1) * per_q)
+        by_s12.append(
+            (ds2 * e[k] + es2 * (s2[k] + d[k]) - ed2 * s2[k] - along2 - t1 * q_s2) * per_q
+        )
+        by_s21.append(
+            (ds1 * e[k] + es1 * (d[k] - s1[k]) - ed2 * s1[k] + along1 - t2 * q_s1) * per_q
+        )
+        by_s22.append((es1 * s1[k] - along1 - t2 * q_s2) * per_q)
+    return (
+        _Foot(t1, (*by_a1,), (*by_s11,), (*by_s12,)),
+        _Foot(t2, (*by_a2,), (*by_s21,), (*by_s22,)),
     )
-    foot2 = _Foot(
-        t=t2,
-        da=(s1 * ds1 - norm1 * d) / q,
-        ds1=(ds1 * e + es1 * (d - s1) - 2.0 * ed * s1 + norm1 * e - t2 * q_s1) / q,
-        ds2=(es1 * s1 - norm1 * e - t2 * q_s2) / q,
-    )
-    return foot1, foot2
 
 
 def _variances(
-    foot1: _Foot,
-    foot2: _Foot,
-    s1: Float[Tensor, "mu 2"],
-    s2: Float[Tensor, "mu 2"],
-    track_in: Tracks,
-    track_out: Tracks,
-) -> tuple[Float[Tensor, "mu 2"], Float[Tensor, "mu 1"]]:
-    """Variances of x, y and of z by linear error propagation; the axes are independent."""
-    eye = torch.eye(2, dtype=s1.dtype, device=s1.device)
+    foot1: _Foot, foot2: _Foot, slopes: tuple[Pair, Pair], track_in: Tracks, track_out: Tracks
+) -> Pair:
+    """Variances of x, y and z by linear error propagation; the axes are independent."""
+    covariances = [_covariance(track) for track in (track_in, track_out)]
+    result = []
+    for s1, s2, of in zip(*slopes, (0, 1), strict=True):
+        by_axis = [_lateral(foot1, foot2, (s1, s2), axis, own=axis == of) for axis in (0, 1)]
+        result.append(_propagated(by_axis, covariances))
+    by_axis = [_vertical(foot1, foot2, axis) for axis in (0, 1)]
+    return *result, _propagated(by_axis, covariances)
 
-    def outer(du: Float[Tensor, "mu 2"], dv: Float[Tensor, "mu 2"]) -> Float[Tensor, "mu 2 2"]:
-        return s1[:, :, None] * du[:, None, :] + s2[:, :, None] * dv[:, None, :]
 
-    by_a = outer(foot1.da, foot2.da)
-    xy_a1, xy_a2 = 0.5 * (eye - by_a), 0.5 * (eye + by_a)
-    xy_s1 = 0.5 * (eye * foot1.t[:, :, None] + outer(foot1.ds1, foot2.ds1))
-    xy_s2 = 0.5 * (eye * foot2.t[:, :, None] + outer(foot1.ds2, foot2.ds2))
-    z_a = -0.5 * (foot1.da + foot2.da)
-    z_s1, z_s2 = -0.5 * (foot1.ds1 + foot2.ds1), -0.5 * (foot1.ds2 + foot2.ds2)
-    var_xy = _quadratic(xy_a1, xy_s1, track_in) + _quadratic(xy_a2, xy_s2, track_out)
-    var_z = _quadratic(-z_a[:, None], z_s1[:, None], track_in) + _quadratic(
-        z_a[:, None], z_s2[:, None], track_out
+def _lateral(foot1: _Foot, foot2: _Foot, slope: Pair, axis: int, *, own: bool) -> _Derivatives:
+    """Of the midpoint along an axis with these slopes; ``own``: with respect to the same axis."""
+    s1, s2 = slope
+    by_a = 0.5 * (s1 * foot1.da[axis] + s2 * foot2.da[axis])
+    by_s1 = 0.5 * (s1 * foot1.ds1[axis] + s2 * foot2.ds1[axis])
+    by_s2 = 0.5 * (s1 * foot1.ds2[axis] + s2 * foot2.ds2[axis])
+    if not own:
+        return _Derivatives(-by_a, by_s1, by_a, by_s2)
+    return _Derivatives(0.5 - by_a, by_s1 + 0.5 * foot1.t, 0.5 + by_a, by_s2 + 0.5 * foot2.t)
+
+
+def _vertical(foot1: _Foot, foot2: _Foot, axis: int) -> _Derivatives:
+    """Of the depth of the midpoint."""
+    by_a, by_s1, by_s2 = (
+        0.5 * (one[axis] + other[axis]) for one, other in zip(foot1[1:], foot2[1:], strict=True)
     )
-    return var_xy, var_z
+    return _Derivatives(-by_a, by_s1, by_a, by_s2)
 
 
-def _quadratic(
-    by_offset: Float[Tensor, "mu out 2"], by_slope: Float[Tensor, "mu out 2"], track: Tracks
-) -> Float[Tensor, "mu out"]:
-    return (
-        by_offset**2 * track.var_offset[:, None]
-        + 2.0 * by_offset * by_slope * track.cov[:, None]
-        + by_slope**2 * track.var_slope[:, None]
-    ).sum(-1)
+def _covariance(track: Tracks) -> list[tuple[Tensor, ...]]:
+    """Variance of the offset, covariance, variance of the slope; axis by axis."""
+    parts = (track.var_offset, track.cov, track.var_slope)
+    return list(zip(*(part.unbind(1) for part in parts), strict=True))
 
 
-def _dot(u: Float[Tensor, "mu 2"], v: Float[Tensor, "mu 2"]) -> Float[Tensor, "mu 1"]:
-    return (u * v).sum(1, keepdim=True)
+def _propagated(
+    by_axis: Sequence[_Derivatives], covariances: Sequence[Sequence[tuple[Tensor, ...]]]
+) -> Float[Tensor, " mu"]:
+    """Variance of a coordinate from its derivatives and the covariances of both tracks."""
+    terms = []
+    for axis, by in enumerate(by_axis):
+        for (by_a, by_s), track in zip((by[:2], by[2:]), covariances, strict=True):
+            var_a, cov, var_s = track[axis]
+            terms.append(by_a * (by_a * var_a + 2.0 * (by_s * cov)) + by_s * by_s * var_s)
+    return reduce(torch.add, terms)
 
 
-def _cross(u: Float[Tensor, "mu 2"], v: Float[Tensor, "mu 2"]) -> Float[Tensor, "mu 1"]:
-    return (u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])[:, None]
+def _difference(u: Pair, v: Pair) -> Pair:
+    return u[0] - v[0], u[1] - v[1]
+
+
+def _dot(u: Pair, v: Pair) -> Float[Tensor, " mu"]:
+    return u[0] * v[0] + u[1] * v[1]
+
+
+def _cross(u: Pair, v: Pair) -> Float[Tensor, " mu"]:
+    return u[0] * v[1] - u[1] * v[0]
+
+
+def _cross_squared(s1: Pair, d: Pair) -> Float[Tensor, " mu"]:
+    return _dot(d, d) + _cross(s1, d).square()

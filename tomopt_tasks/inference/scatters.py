@@ -96,7 +96,7 @@ class ScatterBatch(HitViews):
             where = track.at(z).offset.detach()
             keep = keep & (where.abs() < reach).all(1)
             keep = keep & (track.slope.detach().abs() < MAX_SLOPE).all(1)
-        angle = cross_squared(self.tracks_in.slope, self.tracks_out.slope)[:, 0].detach()
+        angle = cross_squared(self.tracks_in.slope, self.tracks_out.slope).detach()
         return keep & (angle > 0) & torch.isfinite(angle)
 
     @cached_property

@@ -5,6 +5,7 @@ sum over muons is the product of the matrices (c z) and (x y). Products are form
 muons and formed again in the backward pass, so that the memory of the graph is that of the factors.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +18,8 @@ from tomopt_tasks.inference.axes import SIGMA_FLOOR
 BLOCK = 4096
 """Muons of a volume that are summed at a time; partial sums are added in this order."""
 
-ELEMENTS = 1 << 23
-"""Most elements of a temporary product."""
+ELEMENTS = 1 << 17
+"""Elements of a temporary product, if a block of one volume has no more: it stays in the caches."""
 
 
 def voxel_sums(
@@ -65,51 +66,57 @@ def layer_sums(
 
 
 class _VoxelSums(torch.autograd.Function):
-    """Forward and backward of :func:`voxel_sums`: three matrix products in all."""
+    """Forward and backward of :func:`voxel_sums`: three matrix products in all.
+
+    Factors are turned so that muons come last.
+    """
 
     @staticmethod
-    def forward(ctx: Any, channels: Tensor, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        ctx.save_for_backward(channels, z, x, y)
-        n_volumes, n_muons, n_channels = channels.shape
-        shape = (n_volumes, n_channels * z.shape[2], x.shape[2] * y.shape[2])
-        total = channels.new_zeros(shape)
-        for some, part in _pieces(n_volumes, n_muons, shape[2]):
-            rows = _rows(channels[some, part], z[some, part])
-            total[some] += rows.transpose(1, 2) @ _columns(x[some, part], y[some, part])
-        return total.view(n_volumes, n_channels, z.shape[2], x.shape[2], y.shape[2])
+    def forward(ctx: Any, *factors: Tensor) -> Tensor:
+        ctx.save_for_backward(*factors)
+        turned = [factor.transpose(1, 2) for factor in factors]
+        (n_volumes, _, n_muons), shape = turned[0].shape, [factor.shape[1] for factor in turned]
+        total = turned[0].new_zeros(n_volumes, shape[0] * shape[1], shape[2] * shape[3])
+        for some, part in _pieces(n_volumes, n_muons, total.shape[2]):
+            channels, z, x, y = (factor[some, :, part] for factor in turned)
+            total[some] += _products(channels, z) @ _products(x, y).transpose(1, 2)
+        return total.view(n_volumes, *shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        channels, z, x, y = ctx.saved_tensors
-        n_volumes, n_muons, n_channels = channels.shape
-        slope = grads[0].reshape(n_volumes, n_channels * z.shape[2], -1)
-        result = tuple(torch.empty_like(factor) for factor in (channels, z, x, y))
+        turned = [factor.transpose(1, 2) for factor in ctx.saved_tensors]
+        n_volumes, n_muons = len(turned[0]), turned[0].shape[2]
+        slope = grads[0].flatten(3).flatten(1, 2)
+        result = [factor.new_empty(factor.shape) for factor in turned]
         for some, part in _pieces(n_volumes, n_muons, slope.shape[2]):
-            factors = (channels[some, part], z[some, part], x[some, part], y[some, part])
+            factors = [factor[some, :, part] for factor in turned]
             for whole, piece in zip(result, _backward(factors, slope[some]), strict=True):
-                whole[some, part] = piece
-        return result
+                whole[some, :, part] = piece
+        return tuple(gradient.transpose(1, 2) for gradient in result)
 
 
 def _backward(
-    factors: tuple[Tensor, Tensor, Tensor, Tensor], slope: Float[Tensor, "vol row column"]
+    factors: Sequence[Tensor], slope: Float[Tensor, "vol row column"]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Derivatives with respect to the four factors of one piece."""
     channels, z, x, y = factors
-    by_row = (_columns(x, y) @ slope.transpose(1, 2)).unflatten(2, (channels.shape[2], -1))
-    by_column = (_rows(channels, z) @ slope).unflatten(2, (x.shape[2], -1))
-    return (
-        (by_row @ z[..., None])[..., 0],
-        (channels[:, :, None] @ by_row)[:, :, 0],
-        (by_column @ y[..., None])[..., 0],
-        (x[:, :, None] @ by_column)[:, :, 0],
-    )
+    by_row = (slope @ _products(x, y)).unflatten(1, (channels.shape[1], -1))
+    by_column = (slope.transpose(1, 2) @ _products(channels, z)).unflatten(1, (x.shape[1], -1))
+    by_channel, by_x = by_row * z[:, None], by_column * y[:, None]
+    by_z, by_y = by_row.mul_(channels[:, :, None]), by_column.mul_(x[:, :, None])
+    return by_channel.sum(2), by_z.sum(1), by_x.sum(2), by_y.sum(1)
 
 
-def _pieces(n_volumes: int, n_muons: int, n_columns: int) -> list[tuple[slice, slice]]:
-    """Groups of volumes and blocks of muons whose products stay small."""
-    group = max(1, ELEMENTS // (min(n_muons, BLOCK) * n_columns or 1))
+def _pieces(n_volumes: int, n_muons: int, per_muon: int) -> list[tuple[slice, slice]]:
+    """Groups of volumes and blocks of muons whose products stay small.
+
+    Args:
+        n_volumes: number of volumes.
+        n_muons: muons a volume.
+        per_muon: elements a muon.
+    """
+    group = max(1, ELEMENTS // (min(n_muons, BLOCK) * per_muon or 1))
     return [
         (slice(first, first + group), slice(start, start + BLOCK))
         for first in range(0, n_volumes, group)
@@ -117,12 +124,11 @@ def _pieces(n_volumes: int, n_muons: int, n_columns: int) -> list[tuple[slice, s
     ]
 
 
-def _rows(channels: Tensor, z: Tensor) -> Float[Tensor, "vol mu row"]:
-    return (channels[..., :, None] * z[..., None, :]).flatten(2)
-
-
-def _columns(x: Tensor, y: Tensor) -> Float[Tensor, "vol mu column"]:
-    return (x[..., :, None] * y[..., None, :]).flatten(2)
+def _products(
+    one: Float[Tensor, "vol n mu"], other: Float[Tensor, "vol m mu"]
+) -> Float[Tensor, "vol n_m mu"]:
+    """Every product of a factor of one axis and a factor of another."""
+    return (one[:, :, None] * other[:, None]).flatten(1, 2)
 
 
 class _LayerSums(torch.autograd.Function):
@@ -132,11 +138,12 @@ class _LayerSums(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Tensor) -> Tensor:
         ctx.save_for_backward(*inputs)
         layer, x_start, x_end, x_edges, y_start, y_end, y_edges = inputs
-        total = layer.new_zeros((*layer.shape[:2], len(x_edges) + 1, len(y_edges) + 1))
-        for part in _blocks(layer.shape[2]):
-            x = box_shares(x_start[..., part], x_end[..., part], x_edges)
-            y = box_shares(y_start[..., part], y_end[..., part], y_edges)
-            total += x.mul_(layer[..., part, None]).transpose(2, 3) @ y
+        n_x, n_y = len(x_edges) + 1, len(y_edges) + 1
+        total = layer.new_zeros((*layer.shape[:2], n_x, n_y))
+        for some, part in _pieces(len(layer), layer.shape[2], layer.shape[1] * max(n_x, n_y)):
+            x = box_shares(x_start[some, :, part], x_end[some, :, part], x_edges)
+            y = box_shares(y_start[some, :, part], y_end[some, :, part], y_edges)
+            total[some] += x.mul_(layer[some, :, None, part]) @ y.transpose(2, 3)
         return total
 
     @staticmethod
@@ -144,22 +151,29 @@ class _LayerSums(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         layer, x_start, x_end, x_edges, y_start, y_end, y_edges = ctx.saved_tensors
         result = [torch.empty_like(layer) for _ in range(5)]
-        for part in _blocks(layer.shape[2]):
-            ends_x = (x_start[..., part], x_end[..., part], x_edges)
-            ends_y = (y_start[..., part], y_end[..., part], y_edges)
-            weight = layer[..., part, None]
+        n_cells = max(len(x_edges), len(y_edges)) + 1
+        for some, part in _pieces(len(layer), layer.shape[2], layer.shape[1] * n_cells):
+            ends_x = (x_start[some, :, part], x_end[some, :, part], x_edges)
+            ends_y = (y_start[some, :, part], y_end[some, :, part], y_edges)
+            weight, slope = layer[some, :, None, part], grads[0][some]
             x, y = box_shares(*ends_x), box_shares(*ends_y)
-            by_x = y @ grads[0].transpose(2, 3)
-            by_y = (x * weight) @ grads[0]
-            result[0][..., part] = (by_x * x).sum(-1)
-            result[1][..., part], result[2][..., part] = _box_slopes(*ends_x, by_x.mul_(weight))
-            result[3][..., part], result[4][..., part] = _box_slopes(*ends_y, by_y)
+            by_x = slope @ y
+            by_y = slope.transpose(2, 3) @ (x * weight)
+            pieces = (
+                x.mul_(by_x).sum(2),
+                *_box_slopes(*ends_x, by_x.mul_(weight)),
+                *_box_slopes(*ends_y, by_y),
+            )
+            for whole, piece in zip(result, pieces, strict=True):
+                whole[some, :, part] = piece
         return result[0], result[1], result[2], None, result[3], result[4], None
 
 
 def box_shares(
-    start: Float[Tensor, "*mu"], end: Float[Tensor, "*mu"], edges: Float[Tensor, " edge"]
-) -> Float[Tensor, "*mu cell"]:
+    start: Float[Tensor, "*layer mu"],
+    end: Float[Tensor, "*layer mu"],
+    edges: Float[Tensor, " edge"],
+) -> Float[Tensor, "*layer cell mu"]:
     """Share of each cell in a straight stretch; the outermost cells have no outer border.
 
     Args:
@@ -168,33 +182,30 @@ def box_shares(
         edges: borders between cells, ascending [m].
     """
     covered = _covered(start, end, edges)
-    shares = covered.new_empty((*start.shape, len(edges) + 1))
-    shares[..., -1] = 1.0
-    shares[..., :-1] = covered
-    shares[..., 1:] -= covered
+    shares = covered.new_empty((*start.shape[:-1], len(edges) + 1, start.shape[-1]))
+    shares[..., -1, :] = 1.0
+    shares[..., :-1, :] = covered
+    shares[..., 1:, :] -= covered
     return shares
 
 
-def _covered(start: Tensor, end: Tensor, edges: Tensor) -> Float[Tensor, "*mu edge"]:
+def _covered(start: Tensor, end: Tensor, edges: Tensor) -> Float[Tensor, "*layer edge mu"]:
     """Fraction of a stretch that lies below each edge."""
-    width = (end - start).abs_().add_(SIGMA_FLOOR)[..., None]
-    return (edges - torch.minimum(start, end)[..., None]).div_(width).clamp_(0.0, 1.0)
+    width = (end - start).abs_().add_(SIGMA_FLOOR)
+    low = torch.minimum(start, end)
+    return (edges[:, None] - low[..., None, :]).div_(width[..., None, :]).clamp_(0.0, 1.0)
 
 
 def _box_slopes(
-    start: Tensor, end: Tensor, edges: Tensor, by_share: Float[Tensor, "*mu cell"]
+    start: Tensor, end: Tensor, edges: Tensor, by_share: Float[Tensor, "*layer cell mu"]
 ) -> tuple[Tensor, Tensor]:
     """Derivatives with respect to the two ends of a stretch, given those to its shares."""
     covered = _covered(start, end, edges)
-    by_covered = by_share[..., :-1] - by_share[..., 1:]
-    by_covered *= (covered > 0) & (covered < 1)
+    by_covered = by_share[..., :-1, :] - by_share[..., 1:, :]
+    by_covered *= (covered > 0).logical_and_(covered < 1)
     width = (end - start).abs_().add_(SIGMA_FLOOR)
-    whole = by_covered.sum(-1)
-    by_high = (by_covered * covered).sum(-1).neg_().div_(width)
+    whole = by_covered.sum(-2)
+    by_high = by_covered.mul_(covered).sum(-2).neg_().div_(width)
     by_low = -whole.div_(width).add_(by_high)
     forward = start <= end
     return torch.where(forward, by_low, by_high), torch.where(forward, by_high, by_low)
-
-
-def _blocks(n_muons: int) -> list[slice]:
-    return [slice(first, first + BLOCK) for first in range(0, n_muons, BLOCK)]

@@ -121,8 +121,7 @@ class MeasuredMuons:
 
 
 def _masked(values: Tensor, used: Bool[Tensor, " mu"], fill: float) -> Tensor:
-    keep = used.view(-1, *[1] * (values.ndim - 1))
-    return torch.where(keep, values, torch.full_like(values, fill))
+    return torch.where(used.view(-1, *[1] * (values.ndim - 1)), values, fill)
 
 
 def _clean_tracks(tracks: Tracks, used: Bool[Tensor, " mu"]) -> Tracks:
@@ -270,24 +269,24 @@ def _matter(muons: MeasuredMuons, terms: _Terms, grid: VoxelGrid) -> Float[Tenso
     first, last = terms.ends
     entry = muons.before.offset
     borders = inner_edges(0.0, grid.size, entry, n_z)
-    in_layer = uniform_shares(0.5 * (first + last), 0.5 * terms.spread, borders).flip(-1)
-    layer = (terms.weight * terms.path)[:, None] * in_layer
+    in_layer = uniform_shares(0.5 * (first + last), 0.5 * terms.spread, borders).t().flip(0)
+    layer = terms.weight * terms.path * in_layer
     # depths of upper and lower face of each layer, lowest layer first, within the box
     faces = torch.arange(n_z, -1, -1, dtype=entry.dtype, device=entry.device) * grid.size
-    depth = torch.minimum(torch.maximum(faces, first[:, None]), last[:, None])
-    x, y = (
-        Stretches(
-            _by_layer(muons, entry[:, k, None] + depth[:, 1:] * muons.before.slope[:, k, None]),
-            _by_layer(muons, entry[:, k, None] + depth[:, :-1] * muons.before.slope[:, k, None]),
-            inner_edges(0.0, grid.size, entry, n_cells),
-        )
-        for k, n_cells in ((0, n_x), (1, n_y))
-    )
-    return layer_sums(_by_layer(muons, layer), x, y)
+    depth = torch.minimum(torch.maximum(faces[:, None], first), last)
+    stretches = []
+    for start, slope, n_cells in zip(
+        entry.unbind(1), muons.before.slope.unbind(1), (n_x, n_y), strict=True
+    ):
+        face = _by_layer(muons, start + depth * slope)
+        edges = inner_edges(0.0, grid.size, entry, n_cells)
+        stretches.append(Stretches(face[:, 1:], face[:, :-1], edges))
+    return layer_sums(_by_layer(muons, layer), *stretches)
 
 
-def _by_layer(muons: MeasuredMuons, rows: Float[Tensor, "mu z"]) -> Float[Tensor, "vol z muons"]:
-    return muons.per_volume(rows).transpose(1, 2).contiguous()
+def _by_layer(muons: MeasuredMuons, rows: Float[Tensor, "z mu"]) -> Float[Tensor, "vol z muons"]:
+    by_volume: Tensor = rows.unflatten(1, (muons.n_volumes, -1))
+    return by_volume.transpose(0, 1)
 
 
 def log_factor(

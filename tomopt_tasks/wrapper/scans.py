@@ -19,7 +19,7 @@ CHUNK = 40960
 of a scan in memory. Gradients are summed scan by scan, so that it is a constant of the results."""
 MEMORY = 1 << 30
 """Bytes that the graphs of the scans of one update may hold; changes no result."""
-NUMBERS_PER_MUON = 900
+NUMBERS_PER_MUON = 750
 """Numbers that the graph of a scan holds for each muon, at most."""
 
 

@@ -100,11 +100,11 @@ def test_depths_in_uniform_matter_follow_the_shares():
 def test_a_stretch_is_shared_by_overlap():
     found = box_shares(
         torch.tensor([0.05, 0.25], dtype=F64), torch.tensor([0.25, 0.25], dtype=F64), EDGES
-    )
+    ).t()
     assert_close(found[0], torch.tensor([0.25, 0.5, 0.25, 0.0], dtype=F64), rtol=0, atol=1e-6)
     assert_close(found.sum(1), torch.ones(2, dtype=F64))
-    back = box_shares(torch.tensor(0.25, dtype=F64), torch.tensor(0.05, dtype=F64), EDGES)
-    assert_close(back, found[0])
+    back = box_shares(torch.tensor([0.25], dtype=F64), torch.tensor([0.05], dtype=F64), EDGES)
+    assert_close(back[:, 0], found[0])
 
 
 def test_edges_start_at_the_bottom_of_the_grid():
@@ -164,7 +164,7 @@ def stretches(n_muons):
 
 def test_sums_by_layer_equal_the_dense_product(monkeypatch):
     layer, (x, y) = uniform(2, 2, 23), stretches(23)
-    expected = torch.einsum("vzn,vznx,vzny->vzxy", layer, box_shares(*x), box_shares(*y))
+    expected = torch.einsum("vzn,vzxn,vzyn->vzxy", layer, box_shares(*x), box_shares(*y))
     assert_close(layer_sums(layer, x, y), expected)
     monkeypatch.setattr(sums, "BLOCK", 5)
     assert_close(layer_sums(layer, x, y), expected)
