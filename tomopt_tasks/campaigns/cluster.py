@@ -1,6 +1,6 @@
 """Jobs on a standing Dask cluster whose workers share the store."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
@@ -60,12 +60,21 @@ def cluster(address: str, prepare: Callable[[], None]) -> Iterator[Cluster]:
             "give the address that it prints"
         ) from error
     with client:
-        _check(address, client.scheduler_info(n_workers=-1)["workers"])
+        check_workers(address, client.scheduler_info(n_workers=-1)["workers"])
         with client.get_executor(pure=False) as executor:
             yield Cluster(executor, KilledWorker, prepare)
 
 
-def _check(address: str, workers: dict[str, Any]) -> None:
+def check_workers(address: str, workers: Mapping[str, Any]) -> None:
+    """Refuse a cluster that cannot give every job a process.
+
+    Args:
+        address: of its scheduler.
+        workers: address -> facts, with their number of threads.
+
+    Raises:
+        UserError: there is no worker, or one has several threads.
+    """
     cure = f"start some with 'dask worker {address} --nworkers N --nthreads 1'"
     if not workers:
         raise UserError(f"--dask: the scheduler at {address} has no workers; {cure}")

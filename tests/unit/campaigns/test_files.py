@@ -7,6 +7,7 @@ import pytest
 from tomopt_tasks.campaigns.plan import plan_campaign
 from tomopt_tasks.campaigns.tables import make_tables
 from tomopt_tasks.config.members import load_campaign
+from tomopt_tasks.config.trials import probe, trial_member
 
 FOLDER = Path(__file__).parents[3] / "data" / "campaigns"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -25,6 +26,20 @@ def test_every_campaign_says_what_it_asks_and_is_valid(file):
     campaign = load_campaign(file)
     assert campaign.settings.title
     assert len({member.name for member in campaign.members}) == len(campaign.members)
+    if campaign.settings.search is not None:
+        probe(campaign)
+
+
+def test_all_classes_of_the_hybrid_search_cost_the_same():
+    campaign = load_campaign(FOLDER / "ladle_hybrid.yaml")
+    space = campaign.settings.search.space
+    first = {name: entry.probes[0] for name, entry in space.items()}
+    for name in space["resolution"].points:
+        study = trial_member(campaign, "trial 1", {**first, "resolution": name}).study
+        assert study.detectors["start"].budget == pytest.approx(6.0)
+    base = campaign.members[0].study
+    assert base.detectors["start"].budget == pytest.approx(6.0)
+    assert len(base.detectors["start"].panels) == 8
 
 
 def test_the_headline_keeps_the_policies_apart_and_judges_on_800_ladles():
