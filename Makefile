@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo headline parity bench bench-peer test long e2e fast lint clean
+.PHONY: help demo headline parity bench bench-peer test long torture e2e fast lint clean
 
 help:
 	@echo "make demo   optimise the ladle-furnace detector of data/studies/ladle_furnace.yaml"
@@ -20,6 +20,7 @@ help:
 	@echo "make test   everything that CI runs: lint, types, import contracts, tests, slow tests"
 	@echo "make fast   the same without the slow tests"
 	@echo "make long   ten thousand random designs and objects (minutes, not in CI)"
+	@echo "make torture  hundreds of SIGKILLs at random moments of small runs (not in CI)"
 	@echo "make e2e    tomopt up and a person at a browser: forms, schedules, kills (15 minutes, not in CI)"
 	@echo "make lint   format, lint and type-check"
 	@echo "make clean  remove .venv and the caches of tools; data/store stays"
@@ -44,6 +45,9 @@ test: .venv/dev.stamp
 
 long: .venv/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) -m long --ignore=tests/e2e
+
+torture: .venv/dev.stamp
+	$(BIN)/python -m tests.torture
 
 # Chromium where there is none: as root from Debian's or Ubuntu's packages, else it says what to do.
 e2e: .venv/dev.stamp

@@ -18,7 +18,7 @@ settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
 
 
-SLOW_FOLDERS = {"physics", "laws", "pipeline", "benchmarks", "e2e"}
+SLOW_FOLDERS = {"physics", "laws", "pipeline", "benchmarks", "e2e", "torture"}
 """Samples, sweeps and whole pipelines; `make fast` leaves them out."""
 
 
