@@ -79,6 +79,10 @@ def turn_of(epoch: int) -> int:
     return turn % 4
 
 
+MIRRORED = 1e-6
+"""How far a radiation length may be from that of the mirror image, relatively: rounding."""
+
+
 def mirrored(passives: BankedPassives, turn: int, size: tuple[float, float]) -> BankedPassives:
     """The same volumes with muons in mirror image: volume v in image (v + turn) mod 4.
 
@@ -93,7 +97,7 @@ def mirrored(passives: BankedPassives, turn: int, size: tuple[float, float]) -> 
         UserError: a volume is not its own mirror image.
     """
     x0 = passives.x0
-    if not (torch.equal(x0, x0.flip(2)) and torch.equal(x0, x0.flip(3))):
+    if not all(torch.allclose(x0, x0.flip(axis), rtol=MIRRORED, atol=0.0) for axis in (2, 3)):
         raise UserError(
             "fit.mirror: the training volumes are not their own mirror images in x and y, so that "
             "mirrored muons would belong to other objects; set fit.mirror to false"

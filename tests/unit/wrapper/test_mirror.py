@@ -5,6 +5,8 @@ import torch
 
 from tests.unit.wrapper.common import passives
 from tomopt_tasks.core import UserError
+from tomopt_tasks.volume.scenes import make_scene
+from tomopt_tasks.volume.settings import LadleFurnaceSettings, LadleVariation, World
 from tomopt_tasks.wrapper.scans import BankedPassives, mirrored, turn_of
 
 
@@ -40,6 +42,16 @@ def test_volumes_without_the_symmetry_are_refused():
     x0[0, 3, 2, 5] *= 2
     with pytest.raises(UserError, match="not their own mirror images"):
         mirrored(BankedPassives(x0, bank.target, bank.state), 0, (1.0, 1.0))
+
+
+def test_ladles_whose_walls_end_inside_voxels_are_their_own_images_but_for_rounding():
+    vary = LadleVariation(heights=True, slag=(0.05, 0.15), wall=(0.07, 0.13))
+    heights = (0.6, 0.8, 1.0, 1.2)
+    scene = LadleFurnaceSettings(heights=heights, per_height=1, vary=vary)
+    x0, target = make_scene(World(), scene, 1, "train")
+    assert not torch.equal(x0, x0.flip(2))
+    bank = BankedPassives(x0, target, passives().state[:1].expand(4, -1, -1))
+    assert torch.equal(mirrored(bank, 0, (1.0, 1.0)).state[0], bank.state[0])
 
 
 @pytest.mark.parametrize("n_exposures", range(1, 17))
