@@ -94,7 +94,7 @@ def test_a_cached_run_shows_all_and_only_epochs_that_run_are_events(
     asked = {"notify.on": ["finished", "best"]}
     run = flows.optimise.optimise(str(TINY), asked, store.url)
     found = client.read_flow_runs()
-    (mine,) = (each for each in found if each.parameters["store"] == store.url)
+    (mine,) = (each for each in found if each.parameters.get("store") == store.url)
     assert mine.name == run
     assert {"study:tiny", "seed:3", "device:cpu"} <= set(mine.tags)
     texts = [a for a in client.read_artifacts() if a.flow_run_id == mine.id]
