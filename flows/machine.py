@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -158,13 +158,12 @@ def last_words(log: str, count: int = 3) -> str:
     return ""
 
 
-def wait_until(ready: object, process: Started, seconds: float, what: str) -> None:
+def wait_until(ready: Callable[[], bool], process: Started, seconds: float, what: str) -> None:
     """Wait for something that a new process does.
 
     Raises:
         UserError: the process ended, or the time is over.
     """
-    assert callable(ready)
     deadline = time.monotonic() + seconds
     while not ready():
         if process.process() is None:

@@ -166,11 +166,12 @@ def report(
 
 
 @app.command()
-def show(study: StudyFile, changes: Changes = None) -> None:
+def show(study: StudyFile, changes: Changes = None, trust: Trust = None) -> None:
     """Print the study as it is understood: bases merged, defaults filled in, SI units."""
     from tomopt_tasks.config.dump import dump_study  # noqa: PLC0415
     from tomopt_tasks.config.load import load_study  # noqa: PLC0415
 
+    _trust(trust)
     typer.echo(dump_study(load_study(study, pairs(changes))), nl=False)
 
 

@@ -55,6 +55,14 @@ def test_without_trust_nothing_of_it_runs(folder):
         report("my_module:MyLoss", voxels=False)
 
 
+def test_a_study_that_names_a_part_can_be_shown_by_who_trusts_it(folder):
+    words = ["show", str(TINY), "--set", "loss={kind: my_module:MyLoss}"]
+    refused = CliRunner().invoke(app, words)
+    assert "allow it with --trust PATH" in str(refused.exception)
+    shown = CliRunner().invoke(app, [*words, "--trust", str(folder)])
+    assert "my_module:MyLoss" in shown.stdout
+
+
 def test_planning_imports_nothing(folder):
     (folder / "my_module.py").write_text("raise RuntimeError('it ran')")
     trust([folder])

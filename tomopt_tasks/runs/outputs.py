@@ -5,6 +5,7 @@ These files are derived: ``tomopt report RUN`` makes them again from the store.
 
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from tomopt_tasks.project import project_root
 from tomopt_tasks.reports.data import ReportData, final_design
@@ -65,7 +66,10 @@ def write_report(store: Store, run: str) -> Outputs:
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_bytes(content.encode() if isinstance(content, str) else content)
-    draft.replace(path)
+    """Write a file whole or not at all; of several writers the last one wins."""
+    draft = path.with_name(f".{path.name}.{uuid4().hex}.draft")
+    try:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
