@@ -288,7 +288,7 @@ def test_a_real_search_is_the_same_side_by_side_and_its_report_says_what_it_was_
     )
     assert done.exit_code == 0
     sentence = search_sentence(search_data(found, store))
-    assert "At equal muons" in done.stdout
+    assert "at equal muons" in done.stdout
     assert sentence in done.stdout
     page = next((tmp_path / "two" / "reports").glob("*/report.html")).read_text(encoding="utf-8")
     assert "What the search found" in page
