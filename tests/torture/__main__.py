@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from tests.torture.kills import Torture, pair, plain, served
+from tests.torture.victims import Nursery
 from tomopt_tasks.reports.text import columns
 
 
@@ -26,24 +27,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     asked = parser.parse_args()
     begun, tolls = time.monotonic(), {}
-    for name, act, n_kills in (
-        ("plain runner", plain, asked.plain),
-        ("under one Prefect server", served, asked.served),
-        ("two processes, one study", pair, asked.pairs),
-    ):
-        if n_kills:
-            with tempfile.TemporaryDirectory() as folder:
-                tolls[name] = act(Torture(Path(folder), asked.seed, tell(name)), n_kills)
+    with tempfile.TemporaryDirectory() as folder, Nursery() as one, Nursery() as two:
+        torture = Torture(Path(folder), asked.seed, lambda said: sys.stderr.write(f"{said}\n"))
+        torture.undisturbed(one)
+        for name, n_kills, act in (
+            ("plain runner", asked.plain, lambda n: plain(torture, one, n)),
+            ("two processes, one study", asked.pairs, lambda n: pair(torture, (one, two), n)),
+            ("under one Prefect server", asked.served, lambda n: served(torture, n)),
+        ):
+            if n_kills:
+                tolls[name] = act(n_kills)
     sys.stdout.write("\n".join(columns([toll.row(name) for name, toll in tolls.items()])) + "\n")
     for name, toll in tolls.items():
         sys.stdout.writelines(f"{name}: {said}\n" for said in toll.said)
     sys.stdout.write(f"{time.monotonic() - begun:.0f} s\n")
     sys.exit(not all(toll.clean for toll in tolls.values()))
-
-
-def tell(name: str):
-    """Progress on stderr."""
-    return lambda said: sys.stderr.write(f"{name}: {said}\n")
 
 
 if __name__ == "__main__":

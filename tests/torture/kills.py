@@ -2,20 +2,22 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from urllib.request import urlopen
 
 import torch
 
 from tests.torture.toll import Found, Toll, Undisturbed, acknowledged, autopsy, files, finish, found
-from tests.torture.victims import Fresh, Nursery, Victim, kill, orphans
+from tests.torture.victims import PATIENCE, Fresh, Nursery, Victim, kill, orphans
 from tomopt_tasks.rng import stream
 from tomopt_tasks.store.opening import open_store
 
@@ -24,6 +26,8 @@ STUDY = ROOT / "tests/pipeline/tiny.yaml"
 BY_OPERATION = 0.4
 """Share of the kills at an operation on the store, where the narrow moments are; the others come
 after a time."""
+
+NEVER = (PATIENCE, 0)
 
 Start = Callable[[int, int], Victim]
 """Starts process i of a study, which dies before its nth operation; 0: it does not by itself."""
@@ -90,7 +94,14 @@ class Torture:
             }
         )
 
-    def kill(self, n_kills: int, start: Start, seconds: float, n_processes: int = 1) -> Toll:
+    def kill(
+        self,
+        n_kills: int,
+        start: Start,
+        seconds: float,
+        n_processes: int = 1,
+        by_operation: float = BY_OPERATION,
+    ) -> Toll:
         """Kill runs until so many were killed, and let the last study come to its end.
 
         Args:
@@ -98,17 +109,22 @@ class Torture:
             start: see `Start`.
             seconds: that a run takes; the moments are drawn from this time and a tenth more.
             n_processes: that work on the study at the same time, each killed by itself.
+            by_operation: share of the kills before an operation on the store.
         """
         toll, seen = Toll(), Found()
         rng = stream(self.seed, "kills", n_processes, n_kills)
         self.clear()
         while toll.kills < n_kills or seen:
             draws = torch.rand(n_processes, 2, generator=rng, dtype=torch.float64).tolist()
-            spare = toll.kills >= n_kills  # enough: let it finish
-            ends = self.once(toll, start, draws, 900.0 if spare else 1.1 * seconds)
+            moments = [
+                self.moment(when, seconds, which < by_operation)
+                if toll.kills < n_kills
+                else NEVER  # enough: let it finish
+                for which, when in draws
+            ]
+            ends = self.once(toll, start, moments)
             told = acknowledged(self.acks)
-            known = {**seen, **dict(told)}
-            seen = autopsy(toll, self.store, known, self.good.objects)
+            seen = autopsy(toll, self.store, {**seen, **dict(told)}, self.good.objects)
             if all(ends):
                 again = Counter(told) - Counter(set(told)) if n_processes == 1 else ()
                 toll.add("redone", [str(each) for each in again])
@@ -118,73 +134,62 @@ class Torture:
                 self.tell(f"{toll.kills} of {n_kills} kills, {toll.rounds} studies finished")
         return toll
 
-    def once(
-        self, toll: Toll, start: Start, draws: Sequence[list[float]], most: float
-    ) -> list[bool]:
+    def moment(self, share: float, seconds: float, by_operation: bool) -> tuple[float, int]:
+        """When to kill: after some seconds, or before an operation."""
+        if by_operation:
+            return PATIENCE, 1 + int(share * self.operations / 2)  # much is done in later runs
+        return 1.1 * share * seconds, 0
+
+    def once(self, toll: Toll, start: Start, moments: Sequence[tuple[float, int]]) -> list[bool]:
         """Start the processes and kill each at its moment; which of them came to their end."""
-        victims: list[tuple[float, Victim]] = []
-        for number, (which, when) in enumerate(draws):
-            by_operation = which < BY_OPERATION and most < 900.0
-            die_at = 1 + int(when * self.operations / 2) if by_operation else 0
-            victims.append((900.0 if by_operation else when * most, start(number, die_at)))
+        victims = [start(number, die_at) for number, (_, die_at) in enumerate(moments)]
         begun = time.monotonic()
-        for moment, victim in sorted(victims, key=lambda each: each[0]):
-            if not victim.ends_within(max(0.0, begun + moment - time.monotonic())):
+        for (seconds, _), victim in sorted(zip(moments, victims, strict=True), key=itemgetter(0)):
+            if not victim.ends_within(max(0.0, begun + seconds - time.monotonic())):
                 kill(victim)
-        ends = []
-        for _, victim in victims:
-            code = victim.code()
-            toll.runs += 1
-            toll.kills += code == -9
+        codes = [victim.code() for victim in victims]
+        toll.runs += len(codes)
+        toll.kills += codes.count(-signal.SIGKILL)
+        for code, victim in zip(codes, victims, strict=True):
             toll.add("orphans", orphans(victim.pid))
-            told = self.log.read_text() if code not in {0, -9} else ""
-            toll.add("failed", [f"exit code {code}: {told[-2000:]}"] if told else [])
-            ends.append(code == 0)
-        return ends
+            if code not in {0, -signal.SIGKILL}:
+                toll.add("failed", [f"exit code {code}: {self.log.read_text()[-2000:]}"])
+        return [code == 0 for code in codes]
 
 
-def plain(torture: Torture, n_kills: int, fresh_every: int = 10) -> Toll:
-    """The plain runner; one run in ten is an interpreter of its own."""
-    with Nursery() as nursery:
-        torture.undisturbed(nursery)
-        count = iter(range(10**9))
+def plain(torture: Torture, nursery: Nursery, n_kills: int, fresh_every: int = 10) -> Toll:
+    """The plain runner, forked; one run in so many is an interpreter of its own."""
+    count = iter(range(10**9))
 
-        def start(number: int, die_at: int) -> Victim:
-            if next(count) % fresh_every or die_at:
-                return torture.forked(nursery, number, die_at)
-            return Fresh([*torture.words, "--runner", "plain"], torture.log)
+    def start(number: int, die_at: int) -> Victim:
+        if next(count) % fresh_every or die_at:
+            return torture.forked(nursery, number, die_at)
+        return Fresh([*torture.words, "--runner", "plain"], torture.log)
 
-        return torture.kill(n_kills, start, torture.seconds)
+    return torture.kill(n_kills, start, torture.seconds)
 
 
-def pair(torture: Torture, n_kills: int) -> Toll:
+def pair(torture: Torture, nurseries: Sequence[Nursery], n_kills: int) -> Toll:
     """Two processes on one study and one store."""
-    with ExitStack() as stack:
-        nurseries = [stack.enter_context(Nursery()) for _ in range(2)]
-        torture.undisturbed(nurseries[0])
 
-        def start(number: int, die_at: int) -> Victim:
-            return torture.forked(nurseries[number], number, die_at)
+    def start(number: int, die_at: int) -> Victim:
+        return torture.forked(nurseries[number], number, die_at)
 
-        return torture.kill(n_kills, start, 1.5 * torture.seconds, n_processes=2)
+    return torture.kill(n_kills, start, 1.5 * torture.seconds, n_processes=2)
 
 
 def served(torture: Torture, n_kills: int) -> Toll:
     """Runs under one standing Prefect server, each an interpreter of its own."""
-    with Nursery() as nursery:
-        torture.undisturbed(nursery)
     with prefect_server(torture.folder) as environment:
 
         def start(number: int, die_at: int) -> Victim:
             return Fresh(torture.words, torture.log, **environment)
 
         begun = time.monotonic()
-        first = start(0, 0)
-        assert first.code() == 0, torture.log.read_text()
+        assert start(0, 0).code() == 0, torture.log.read_text()
         seconds = time.monotonic() - begun
         torture.tell(f"undisturbed under Prefect: {seconds:.1f} s with the start")
-        torture.operations = 0
-        return torture.kill(n_kills, start, seconds)
+        return torture.kill(n_kills, start, seconds, by_operation=0.0)
 
 
 @contextmanager

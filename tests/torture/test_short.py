@@ -9,25 +9,39 @@ import pytest
 
 from tests.torture.kills import Torture, pair, plain
 from tests.torture.toll import Toll, Undisturbed, acknowledged, autopsy, files, finish, found
-from tests.torture.victims import orphans
+from tests.torture.victims import Nursery, orphans
 from tomopt_tasks.store.opening import open_store
 
 KEYS = [f"{number:064x}" for number in range(3)]
 
 
+@pytest.fixture(scope="module")
+def nurseries():
+    with Nursery() as one, Nursery() as two:
+        yield one, two
+
+
+@pytest.fixture(scope="module")
+def torture(tmp_path_factory, nurseries):
+    ready = Torture(tmp_path_factory.mktemp("torture"), seed=1)
+    ready.undisturbed(nurseries[0])
+    return ready
+
+
 @pytest.mark.slow
-def test_runs_that_are_killed_end_with_what_an_undisturbed_one_leaves(tmp_path):
-    toll = plain(Torture(tmp_path, seed=1), 5, fresh_every=10**9)
+def test_runs_that_are_killed_end_with_what_an_undisturbed_one_leaves(torture, nurseries):
+    toll = plain(torture, nurseries[0], 4, fresh_every=10**9)
     assert toll.clean, toll.said
-    assert toll.kills >= 5
+    assert toll.kills >= 4
     assert toll.rounds >= 1
 
 
 @pytest.mark.slow
-def test_two_processes_on_one_study_that_are_killed_do_too(tmp_path):
-    toll = pair(Torture(tmp_path, seed=2), 3)
+def test_two_processes_on_one_study_that_are_killed_do_too(torture, nurseries):
+    toll = pair(torture, nurseries, 2)
     assert toll.clean, toll.said
-    assert toll.kills >= 3
+    assert toll.kills >= 2
+    assert toll.rounds >= 1
 
 
 @pytest.fixture
