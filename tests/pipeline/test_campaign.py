@@ -13,12 +13,14 @@ from tomopt_tasks.campaigns.plan import look_up_all, plan_campaign
 from tomopt_tasks.campaigns.results import results_of_campaign
 from tomopt_tasks.campaigns.run import crew_of, jobs_of, run_campaign
 from tomopt_tasks.campaigns.slots import Outcome, Slots
-from tomopt_tasks.campaigns.state import member_states
+from tomopt_tasks.campaigns.state import Times, member_states
 from tomopt_tasks.campaigns.tables import make_tables
 from tomopt_tasks.cli import app
 from tomopt_tasks.config.members import load_campaign
 from tomopt_tasks.core import UserError
 from tomopt_tasks.reports.campaign_page import render_campaign
+from tomopt_tasks.runs import body
+from tomopt_tasks.runs.manifest import last_made
 from tomopt_tasks.store.opening import open_store
 
 __all__ = ["fake_bodies"]
@@ -208,6 +210,36 @@ def test_an_unknown_member_is_refused(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["campaign", "run", "c.yaml", "--member", "seed=9"])
     assert isinstance(done.exception, UserError)
     assert str(done.exception).startswith("--member seed=9: there is no such member")
+
+
+def test_the_time_of_a_fit_is_known_wherever_its_epochs_ran(tmp_path, here, monkeypatch):
+    text = "axes: {'fit.phases[1].epochs': [1, 2], seed: {seeds: 2}}\n"
+    plan, store = planned(tmp_path, text), open_store(tmp_path / "store")
+    run_campaign(plan, store, NOBODY)
+    for key, stage in plan.stages.items():  # the longer fit goes on with the shorter one's epochs
+        monkeypatch.setitem(body.seconds, key, 100.0 if stage.name == "fit_epoch" else 1e6)
+    refs = look_up_all(plan, store)
+    times = {each.name: Times(store, plan.run).fit(each, refs) for each in plan.members}
+    assert all(0 < seconds < 60 for seconds in times.values())  # as written down, not as of now
+    epochs = {key for key, stage in plan.stages.items() if stage.name == "fit_epoch"}
+    noted = took(store, plan.run) | {
+        key: made["seconds"]
+        for each in plan.members
+        for key, made in last_made(store.read_run(each.run)).items()
+    }
+    assert epochs <= noted.keys()
+    for each in plan.members:
+        keys = [stage.key for stage in each.stages if stage.name == "fit_epoch"]
+        assert times[each.name] == pytest.approx(sum(noted[key] for key in keys))
+    first = plan.members[0]
+    assert Times(store, "nobody-knows-it").fit(first, refs) == times[first.name]
+    empty = open_store(tmp_path / "empty")
+    assert Times(empty, plan.run).fit(first, refs) is None
+
+
+def took(store, run):
+    jobs = [job for entry in store.read_run(run) for job in entry.get("jobs", {}).values()]
+    return {key: seconds for job in jobs for key, seconds in job.get("took", {}).items()}
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Any
 from tomopt_tasks.campaigns.comparison import find_comparison, have_comparison, read_comparison
 from tomopt_tasks.campaigns.manifest import read_manifest
 from tomopt_tasks.campaigns.plan import CampaignPlan, MemberPlan, complete
-from tomopt_tasks.campaigns.state import fit_seconds, member_states
+from tomopt_tasks.campaigns.state import Times, member_states
 from tomopt_tasks.campaigns.tables import Table, make_tables
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
@@ -40,7 +40,8 @@ def results_of_campaign(
         )
     tables = make_tables(plan, done)
     made = sum(find_comparison(table, store) is None for table in tables)
-    data = [_table(table, store, refs) for table in tables]
+    times = Times(store, plan.run)
+    data = [_table(table, store, refs, times) for table in tables]
     states = member_states(plan, refs, store)
     missing = {each.plan.name: each.note or each.state for each in states if not each.done}
     entries = read_manifest(plan, store)
@@ -60,14 +61,14 @@ def results_of_campaign(
     ), made
 
 
-def _table(table: Table, store: Store, refs: Mapping[str, Ref]) -> TableData:
+def _table(table: Table, store: Store, refs: Mapping[str, Ref], times: Times) -> TableData:
     record = read_comparison(have_comparison(table, store, refs), store)
     sources = {place: plan for place, plan in table.sources.items() if is_fit(place[0])}
     data = TableData(
         label=table.label,
         study=table.plans[0].member.study.model_dump(mode="json"),
         record=record,
-        members={place: _facts(plan, store) for place, plan in sources.items()},
+        members={place: _facts(plan, times, refs) for place, plan in sources.items()},
         histories={place: _history(plan, refs) for place, plan in sources.items()},
     )
     predictions = {
@@ -79,8 +80,8 @@ def _table(table: Table, store: Store, refs: Mapping[str, Ref]) -> TableData:
     )  # fmt: skip
 
 
-def _facts(plan: MemberPlan, store: Store) -> dict[str, Any]:
-    return {"member": plan.name, "run": plan.run, "fit_seconds": fit_seconds(plan, store)}
+def _facts(plan: MemberPlan, times: Times, refs: Mapping[str, Ref]) -> dict[str, Any]:
+    return {"member": plan.name, "run": plan.run, "fit_seconds": times.fit(plan, refs)}
 
 
 def _history(plan: MemberPlan, refs: Mapping[str, Ref]) -> list[dict[str, Any]]:

@@ -1,8 +1,7 @@
 """How far each member is, from the store and the manifests."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tomopt_tasks.campaigns.plan import CampaignPlan, MemberPlan, complete
 from tomopt_tasks.runs.manifest import last_made
@@ -59,10 +58,55 @@ def _state(plan: MemberPlan, refs: Mapping[str, Ref], store: Store | None) -> Me
     return MemberState(plan, "begun", *counts, f"{word} {last['at']}")
 
 
-def fit_seconds(plan: MemberPlan, store: Store) -> float | None:
-    """Time that the epochs of a member took [s]; None where it is not known of all."""
-    made: Mapping[str, Mapping[str, Any]] = last_made(store.read_run(plan.run))
-    keys = [stage.key for stage in plan.stages if stage.name == "fit_epoch"]
-    if not keys or not all(key in made for key in keys):
-        return None
-    return sum(float(made[key]["seconds"]) for key in keys)
+class Times:
+    """How long the bodies of stages took, as the manifests of a store tell.
+
+    An epoch is made once: by the member itself, as a job that several members share, by a trial of
+    a search, or by another run. So its own manifest is read first, then that of the campaign, then
+    the others from the newest on, as far as is needed.
+    """
+
+    def __init__(self, store: Store, campaign: str) -> None:
+        """Nothing is read before it is asked for.
+
+        Args:
+            store: where the manifests are.
+            campaign: run of the campaign.
+        """
+        self._store = store
+        self._known: dict[str, float] = {}
+        self._read: set[str] = set()
+        self._runs = self._later(campaign)
+
+    def fit(self, plan: MemberPlan, refs: Mapping[str, Ref]) -> float | None:
+        """Time that the epochs of a member took [s]; None where it is not known of all.
+
+        Args:
+            plan: the member.
+            refs: its results; an epoch after an early stop is none of its own.
+        """
+        epochs = [stage.key for stage in plan.stages if stage.name == "fit_epoch"]
+        keys = [key for key in epochs if key in refs and refs[key].key == key]
+        self._learn(plan.run)
+        while not self._know(keys) and (run := next(self._runs, None)) is not None:
+            self._learn(run)
+        return sum(self._known[key] for key in keys) if keys and self._know(keys) else None
+
+    def _later(self, campaign: str) -> Iterator[str]:
+        yield campaign
+        yield from self._store.recent_runs()
+
+    def _know(self, keys: Sequence[str]) -> bool:
+        return all(key in self._known for key in keys)
+
+    def _learn(self, run: str) -> None:
+        """Read a manifest: of equal stages the first that is read counts."""
+        if run in self._read:
+            return
+        self._read.add(run)
+        entries = self._store.read_run(run)
+        made = last_made(entries)
+        found = {key: row["seconds"] for key, row in made.items() if "seconds" in row}
+        for job in (job for entry in entries for job in entry.get("jobs", {}).values()):
+            found |= job.get("took", {})
+        self._known = {key: float(took) for key, took in found.items()} | self._known

@@ -37,15 +37,18 @@ def make_stages(url: str, stages: Sequence[Stage], kinds: Mapping[str, str]) -> 
         stages: whose parents are in the store, or before them in the list.
         kinds: key -> kind of each parent.
     """
+    counted = len(body.executed)
 
     def work() -> dict[str, Any]:
-        store, counted = _store(url), len(body.executed)
+        store = _store(url)
         refs: dict[str, Ref] = {}
         for stage in stages:
             refs[stage.key] = _make(store, stage, kinds, refs)
         return {"executed": len(body.executed) - counted}
 
-    return timed(work)
+    made = timed(work)
+    ours = {stage.key for stage in stages} & set(body.executed[counted:]) & body.seconds.keys()
+    return made | {"took": {key: round(body.seconds[key], 4) for key in sorted(ours)}}
 
 
 def _make(store: Store, stage: Stage, kinds: Mapping[str, str], made: Mapping[str, Ref]) -> Ref:
