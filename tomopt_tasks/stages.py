@@ -108,12 +108,11 @@ def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> 
     for layer in volume.get_detectors():
         for panel in layer.panels:
             panel.realistic_validation = inputs.edges == "hard"
-    wrapper = build_wrapper(volume, inputs.inference, None, {}, inputs.seed, fitting=False)
-    voxels = inputs.inference.kind == "voxel_x0"
-    records = [
-        _predict_exposure(wrapper, passives, n_muons, voxels=voxels) for n_muons in inputs.exposures
-    ]
+    records = _records(volume, inputs, passives, None)
     arrays = _prediction_arrays(records, inputs.exposures, passives, bank["generated"])
+    if inputs.fiducial_cuts:
+        tried = [_records(volume, inputs, passives, cut) for cut in inputs.fiducial_cuts]
+        arrays |= _cut_arrays(tried, inputs.fiducial_cuts)
     panels = geometry(volume)
     aimed = len(passives) * passives.state.shape[1]
     attrs = {
@@ -157,6 +156,17 @@ def load_predictions(store: Store, ref: Ref) -> Predictions:
     return Predictions.from_arrays(
         {name: dataset.array(name) for name in dataset.names}, dataset.attrs
     )
+
+
+def _records(
+    volume: Any, inputs: PredictInputs, passives: BankedPassives, fiducial: float | None
+) -> list[PredictionRecord]:
+    """What a design makes of the volumes at each exposure, with one cut in software or none."""
+    wrapper = build_wrapper(
+        volume, inputs.inference, None, {}, inputs.seed, fitting=False, fiducial=fiducial
+    )
+    voxels = inputs.inference.kind == "voxel_x0"
+    return [_predict_exposure(wrapper, passives, n, voxels=voxels) for n in inputs.exposures]
 
 
 def _predict_exposure(
@@ -206,6 +216,23 @@ def _prediction_arrays(
         "track": ArraySpec(passives.state[0, :N_TRACKS].numpy(), ("muon", "column")),
         "track_accepted": ArraySpec(accepted_track[: min(N_TRACKS, aimed)].numpy(), ("muon",)),
         "accepted_map": ArraySpec(full.accepted_map.numpy(), ("x", "y")),
+    }
+
+
+def _cut_arrays(
+    tried: Sequence[Sequence[PredictionRecord]], cuts: Sequence[float]
+) -> dict[str, ArraySpec]:
+    """Predictions at all exposures, and counts at the full one, with each cut in software."""
+    dims = ("fiducial_cut", "exposure", "volume")
+    by_cut = np.stack([[r.get_preds().numpy() for r in records] for records in tried])
+    counts = {
+        name: np.stack([torch.cat(getattr(records[-1], name)).numpy() for records in tried])
+        for name in ("accepted", "used")
+    }
+    return {
+        "fiducial_cut": ArraySpec(np.array(cuts), dims[:1], "m", "distance from the axis"),
+        "prediction_cut": ArraySpec(by_cut, dims),
+        **{f"{name}_cut": ArraySpec(count, dims[::2]) for name, count in counts.items()},
     }
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.pipeline.common import changed, counted, flip_bit, objects, tiny
@@ -143,3 +144,18 @@ def test_every_function_that_a_body_runs_is_in_its_code_digest(tmp_path, monkeyp
         }
         assert places
         assert missed == set(), f"{name} runs code that is not in its key"
+
+
+def test_cuts_in_software_refit_nothing_and_a_wide_one_changes_nothing(store):
+    study = changed(("evaluation.fiducial_cuts", "[20 cm, 100 m]"))
+    ran = rerun(study, store)
+    assert ran[-1] == "evaluation"
+    assert {label.split()[-1] for label in ran[:-1]} == {"valid", "test"}
+    found = store.open_dataset(store.find("predictions", keys(study)["baseline_1 on test"]))
+    assert found.array("fiducial_cut").tolist() == [0.2, 100.0]
+    narrow, wide = found.array("prediction_cut")
+    np.testing.assert_array_equal(wide, found.array("prediction"))
+    assert not np.array_equal(narrow, found.array("prediction"), equal_nan=True)
+    assert found.array("accepted_cut")[0].sum() < found.array("accepted").sum()
+    evaluation = store.get_record(store.find("evaluation", keys(study)["evaluation"]))
+    assert all(d["fiducial_cut"] in (None, 0.2, 100.0) for d in evaluation["designs"].values())

@@ -12,7 +12,7 @@ from tomopt_tasks.campaigns.work import begun, timed
 from tomopt_tasks.config.members import Member
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
-from tomopt_tasks.evaluation.record import squared_errors
+from tomopt_tasks.evaluation.record import squared_errors, with_best_cut
 from tomopt_tasks.planning.lookup import stopped
 from tomopt_tasks.planning.plan import FITTED, Stage, plan_study
 from tomopt_tasks.runs.manifest import run_id
@@ -122,6 +122,7 @@ def _judge(plan: MemberPlan, ref: Ref, store: Store) -> dict[str, Any]:
     dataset = store.open_dataset(ref)
     arrays = {name: dataset.array(name) for name in dataset.names}
     found = Predictions.from_arrays(arrays, dataset.attrs).floored(settings.target_floor)
+    found, _ = with_best_cut(found, found, settings)
     error = float(squared_errors(found, found, settings).mean())
     if not np.isfinite(error):
         return {"state": "failed", "note": "its error on the validation bank is no number"}

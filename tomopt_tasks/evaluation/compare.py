@@ -10,7 +10,7 @@ from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.exposure import seconds_to_reach
 from tomopt_tasks.evaluation.merit import target_groups
 from tomopt_tasks.evaluation.predictions import Predictions
-from tomopt_tasks.evaluation.record import design_record, squared_errors
+from tomopt_tasks.evaluation.record import design_record, squared_errors, with_best_cut
 from tomopt_tasks.evaluation.resample import Resamples, percentiles
 from tomopt_tasks.evaluation.separate import needed_to_separate
 from tomopt_tasks.evaluation.settings import EvaluationSettings
@@ -27,10 +27,11 @@ class Entry:
     """Label (of the seed, say) -> predictions; one label if nothing was repeated."""
     baseline: bool = False
 
-    def floored(self, step: float | None) -> "Entry":
-        """The same, judged by rounded targets; see ``Predictions.floored``."""
+    def judged_by(self, settings: EvaluationSettings) -> "Entry":
+        """The same with the targets and the cuts in software that it is judged by."""
+        step = settings.target_floor
         repeats = {
-            label: (valid.floored(step), test.floored(step))
+            label: with_best_cut(valid.floored(step), test.floored(step), settings)
             for label, (valid, test) in self.repeats.items()
         }
         return Entry(repeats, self.baseline)
@@ -51,7 +52,7 @@ def compare(entries: Mapping[str, Entry], settings: EvaluationSettings) -> dict[
         "repeats" and "exposure" (see ``_entry``); "board", the entries from best to worst, ties
         with equal rank.
     """
-    entries = {name: entry.floored(settings.target_floor) for name, entry in entries.items()}
+    entries = {name: entry.judged_by(settings) for name, entry in entries.items()}
     _check(entries)
     squares = {
         name: np.stack([squared_errors(*pair, settings) for pair in entry.repeats.values()])

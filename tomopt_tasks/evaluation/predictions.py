@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from tomopt_tasks.core import UserError
 
 _FLOATS = ("prediction", "truth", "track")
+_BY_CUT = ("fiducial_cut", "prediction_cut", "accepted_cut", "used_cut")
 _COUNTS = ("n_muons", "generated", "aimed", "accepted", "used", "accepted_map")
 
 
@@ -47,6 +48,11 @@ class Predictions:
     """Cost of all panels, in the unit of the budget (here m2)."""
     seconds_per_muon: float
     """Time to collect one aimed muon [s]."""
+    fiducial_cut: float | None = None
+    """Cut in software that these were made with: distance of tracks from the axis [m]; None: none.
+    Tracks and map are shown without it."""
+    with_cuts: "tuple[Predictions, ...]" = ()
+    """The same with each cut that was tried."""
 
     @classmethod
     def from_arrays(
@@ -60,13 +66,19 @@ class Predictions:
             )
         columns: dict[str, Any] = {name: np.asarray(arrays[name], np.float64) for name in _FLOATS}
         columns |= {name: np.asarray(arrays[name], np.int64) for name in _COUNTS}
-        return cls(
+        found = cls(
             **columns,
             track_accepted=np.asarray(arrays["track_accepted"], np.bool_),
             geometry=tuple(attrs.get("geometry", ())),
             budget_used=attrs.get("budget_used"),
             seconds_per_muon=float(attrs["seconds_per_muon"]),
         )
+        rows = (arrays[name] for name in _BY_CUT) if _BY_CUT[0] in arrays else ([], [], [], [])
+        cuts = [
+            replace(found, fiducial_cut=float(cut), prediction=p, accepted=accepted, used=used)
+            for cut, p, accepted, used in zip(*rows, strict=True)
+        ]
+        return replace(found, with_cuts=tuple(cuts))
 
     def floored(self, step: float | None) -> "Predictions":
         """The same, judged by targets rounded down to a multiple of ``step``; None: as they are.
@@ -78,7 +90,9 @@ class Predictions:
             return self
         unit = np.float32(step)
         floors = unit * np.floor(self.truth.astype(np.float32) / unit)
-        return replace(self, truth=floors.astype(np.float64))
+        truth = floors.astype(np.float64)
+        cuts = tuple(replace(each, truth=truth) for each in self.with_cuts)
+        return replace(self, truth=truth, with_cuts=cuts)
 
     @property
     def full(self) -> int:

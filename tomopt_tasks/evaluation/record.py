@@ -45,6 +45,8 @@ def evaluate(
         for bank in (valid, test)
     )
     _check_banks(valid, test, baselines)
+    tuned = {name: with_best_cut(valid[name], test[name], settings) for name in test}
+    valid, test = ({name: pair[i] for name, pair in tuned.items()} for i in (0, 1))
     designs = {
         name: design_record(valid[name], predictions, settings)
         for name, predictions in test.items()
@@ -97,6 +99,26 @@ def _check_banks(
             )
 
 
+def with_best_cut(
+    valid: Predictions, test: Predictions, settings: EvaluationSettings
+) -> tuple[Predictions, Predictions]:
+    """Both banks with the cut in software, or none, that has the least error on the first one.
+
+    Args:
+        valid: predictions of a design for the bank that choices are made on.
+        test: the same for the bank that it is judged on, with the same cuts.
+        settings: correction of the predictions.
+
+    Raises:
+        UserError: the banks were predicted with other cuts.
+    """
+    cuts = [[each.fiducial_cut for each in bank.with_cuts] for bank in (valid, test)]
+    if cuts[0] != cuts[1]:
+        raise UserError("a design was calibrated with other cuts in software than it was tested")
+    choices = zip((valid, *valid.with_cuts), (test, *test.with_cuts), strict=True)
+    return min(choices, key=lambda pair: squared_errors(pair[0], pair[0], settings).mean())
+
+
 def squared_errors(
     valid: Predictions, test: Predictions, settings: EvaluationSettings
 ) -> Float[np.ndarray, " volume"]:
@@ -118,6 +140,7 @@ def design_record(
         **merit,
         "raw_mse": figures_of_merit(raw(test.best), test.truth).mse,
         "calibration": [calibration.slope, calibration.intercept],
+        "fiducial_cut": test.fiducial_cut,
         "budget_used": test.budget_used,
         "n_volumes": int(test.truth.size),
         "n_empty": int((~np.isfinite(test.best)).sum()),

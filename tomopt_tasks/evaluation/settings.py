@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import Config
 from tomopt_tasks.quantities import Count, PositiveLength, Seed
@@ -17,6 +18,10 @@ class EvaluationSettings(Config):
     """Bank that the correction is fitted on."""
     correction: Literal["linear", "none"] = "linear"
     """Correction of the predictions before they are judged."""
+    fiducial_cuts: Annotated[tuple[PositiveLength, ...], Field(max_length=50)] = ()
+    """Cuts in software that each design may choose from, or none, by its error on the validation
+    bank: largest distances from the axis of the volume, along x and along y, at which a track may
+    enter or leave [m]; > 0, each once; empty: no design cuts."""
     target_floor: PositiveLength | None = None
     """Judge by targets rounded down in single precision to a multiple of this [m]; > 0; compat: the
     published ladle table, where 0.1 m turns 1.3 m into 1.2 m; null: targets as they are."""
@@ -27,3 +32,12 @@ class EvaluationSettings(Config):
     each <= muons.per_volume; empty: an eighth, a quarter, half and all of muons.per_volume."""
     seed: Seed = 1
     """Names the random streams of hits and bootstrap; default: the seed of the study."""
+
+    @field_validator("fiducial_cuts")
+    @classmethod
+    def _each_once(cls, cuts: tuple[float, ...]) -> tuple[float, ...]:
+        for index, cut in enumerate(cuts):
+            if cut in cuts[:index]:
+                text = "got {cut:g} m a second time; name each cut once"
+                raise PydanticCustomError("cut", text, {"path": (index,), "cut": cut})
+        return tuple(sorted(cuts))

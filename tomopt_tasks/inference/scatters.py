@@ -41,6 +41,9 @@ class ScatterBatch(HitViews):
         volume: the volume, for its passive range and width.
         policy: which muons count as accepted.
         track_fit: how lines are fitted to hits.
+        fiducial: cut in software: only muons whose tracks enter and leave the passive volume within
+            this distance of its axis, along x and along y, count [m]; None: no cut. The cut itself
+            has no gradient.
 
     Raises:
         ValueError: hits are missing above or below, or a side has fewer than two panels (D-43).
@@ -52,10 +55,12 @@ class ScatterBatch(HitViews):
         volume: Any,
         policy: AcceptancePolicy = "two_each_side",
         track_fit: TrackFit = "centred",
+        fiducial: float | None = None,
     ) -> None:
         self.mu = mu
         self.volume = volume
         self.policy: AcceptancePolicy = policy
+        self.fiducial = fiducial
         self.n_volumes: int = getattr(mu, "n_volumes", 1)
         records = self._records()
         for side in SIDES:
@@ -79,7 +84,16 @@ class ScatterBatch(HitViews):
     @cached_property
     def accepted(self) -> Float[Tensor, " mu"]:
         """Probability of acceptance of every muon, kept or not."""
-        return acceptance(self.above.hits.efficiency, self.below.hits.efficiency, self.policy)
+        seen = acceptance(self.above.hits.efficiency, self.below.hits.efficiency, self.policy)
+        return seen if self.fiducial is None else seen * self._within(self.fiducial).to(seen)
+
+    def _within(self, reach: float) -> Bool[Tensor, " mu"]:
+        """Which tracks enter at the top and leave at the bottom within a distance of the axis."""
+        z_low, z_high = (float(z) for z in self.volume.get_passive_z_range())
+        middle = 0.5 * self.volume.lw
+        crossings = (self.tracks_in.at(z_high), self.tracks_out.at(z_low))
+        off = [(track.offset.detach() - middle).abs() for track in crossings]
+        return (torch.cat(off, 1) <= reach).all(1)
 
     @cached_property
     def poca(self) -> Poca:

@@ -52,7 +52,7 @@ def work_of(stage: Stage, plan: Mapping[str, Stage]) -> float:
     if isinstance(inputs, BankInputs):
         return float(n_volumes * inputs.muons.per_volume)
     if isinstance(inputs, PredictInputs):
-        return float(n_volumes * sum(inputs.exposures))
+        return float(n_volumes * sum(inputs.exposures) * (1 + len(inputs.fiducial_cuts)))
     bank = plan[stage.parents["bank"]].inputs
     return float(n_volumes * bank.muons.per_volume) if isinstance(bank, BankInputs) else 1.0
 

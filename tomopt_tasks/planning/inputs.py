@@ -100,6 +100,8 @@ class PredictInputs(Config):
     """Edges of the panels."""
     exposures: tuple[int, ...]
     """Muons per volume, ascending; the last is the full exposure."""
+    fiducial_cuts: tuple[float, ...]
+    """Cuts in software that are tried besides none [m]."""
     seed: int
     """Names the streams of the hits."""
     split: Split

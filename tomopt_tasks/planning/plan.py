@@ -182,6 +182,7 @@ class _Planner:
             inference=self.study.inference,
             edges=judged.edges,
             exposures=judged.exposures,
+            fiducial_cuts=judged.fiducial_cuts,
             seed=judged.seed,
             split=split,
         )

@@ -13,6 +13,7 @@ from tomopt_tasks.reports.campaign_data import (
     worst_offset,
 )
 from tomopt_tasks.reports.numbers import duration, interval, rounded, scientific
+from tomopt_tasks.reports.table import cut_words
 
 MM = 1000.0
 
@@ -94,6 +95,8 @@ def tie_words(row: Mapping[str, Any]) -> str:
 def member_rows(table: TableData) -> list[dict[str, str]]:
     """One row a repetition of an entry, for people."""
     target = table.target
+    rows = plain_rows([table])
+    cuts = any(row["fiducial_cut"] for row in rows)
     return [
         {
             "design": entry_label(row["entry"]),
@@ -106,9 +109,10 @@ def member_rows(table: TableData) -> list[dict[str, str]]:
             "lower off centre [mm]": _mm(row["off_centre_below_m"]),
             "area [m²]": "-" if row["budget_used"] is None else f"{row['budget_used']:.4f}",
             "empty volumes": str(row["n_empty"]),
+            **({"software cut [m]": cut_words(row)} if cuts else {}),
             "fit": "-" if row["fit_seconds"] is None else duration(row["fit_seconds"]),
         }
-        for row in plain_rows([table])
+        for row in rows
     ]
 
 
@@ -138,6 +142,7 @@ def plain_rows(tables: Sequence[TableData]) -> list[dict[str, Any]]:
                         "off_centre_below_m": offsets.get("below"),
                         "budget_used": repeat["budget_used"],
                         "n_empty": repeat["n_empty"],
+                        "fiducial_cut": repeat.get("fiducial_cut"),
                         "fit_seconds": facts.get("fit_seconds"),
                         "member": facts.get("member", ""),
                         "run": facts.get("run", ""),

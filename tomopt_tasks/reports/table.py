@@ -23,6 +23,7 @@ def comparison_table(
         older: designs to mark, see ``OLDER``.
     """
     rows = []
+    cuts = any(each.get("fiducial_cut") for each in evaluation["designs"].values())
     for name, design in evaluation["designs"].items():
         pair = evaluation["paired"].get(name)
         rows.append(
@@ -36,6 +37,7 @@ def comparison_table(
                 "95 % interval": interval(pair["low"], pair["high"]) if pair else "—",
                 "budget used [m²]": _budget(design),
                 "empty volumes": str(design.get("n_empty", 0)),
+                **({"software cut [m]": cut_words(design)} if cuts else {}),
                 "result": result_words(evaluation, name),
             }
         )
@@ -87,6 +89,12 @@ def per_target_table(
             }
         )
     return rows
+
+
+def cut_words(design: Mapping[str, Any]) -> str:
+    """The cut in software that a design has chosen."""
+    cut = design.get("fiducial_cut")
+    return "none" if cut is None else f"{cut:g}"
 
 
 def _budget(design: Mapping[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """Predict a user's own object with a detector of a run."""
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,11 +90,15 @@ def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> 
     for layer in volume.get_detectors():
         for panel in layer.panels:
             panel.realistic_validation = inputs.edges == "hard"
-    wrapper = build_wrapper(volume, inputs.inference, None, {}, inputs.seed, fitting=False)
+    judged = _judged(store, run, stages[-1], design)
+    wrapper = build_wrapper(
+        volume, inputs.inference, None, {}, inputs.seed, fitting=False,
+        fiducial=judged["fiducial_cut"],
+    )  # fmt: skip
     record = PredictionRecord(voxels=inputs.inference.kind == "voxel_x0")
     passives = BankedPassives(x0, torch.zeros(len(x0), dtype=x0.dtype), state)
     wrapper.predict(passives, state.shape[1], state.shape[1], pred_cb=record)
-    slope, intercept = _calibration(store, run, stages[-1], design)
+    slope, intercept = judged["calibration"]
     return Answer(
         slope * record.get_preds().numpy() + intercept,
         torch.stack(record.grids).numpy() if record.grids else None,
@@ -111,13 +117,13 @@ def _detector(store: Store, run: str, stages: list[Stage], inputs: PredictInputs
     raise _missing(run)
 
 
-def _calibration(store: Store, run: str, stage: Stage, design: str) -> tuple[float, float]:
-    """Slope and intercept that the evaluation of the run found for the design."""
+def _judged(store: Store, run: str, stage: Stage, design: str) -> Mapping[str, Any]:
+    """What the evaluation of the run found for the design: its line and its cut in software."""
     ref = store.find(stage.kind, stage.key)
     if ref is None:
         raise _missing(run)
-    slope, intercept = store.get_record(ref)["designs"][design]["calibration"]
-    return slope, intercept
+    found: Mapping[str, Any] = store.get_record(ref)["designs"][design]
+    return found
 
 
 def _missing(run: str) -> UserError:

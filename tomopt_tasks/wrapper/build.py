@@ -102,9 +102,22 @@ def _build_panel(panel: PanelSettings) -> DetectorPanel:
     return built
 
 
-def build_inference(settings: InferenceSettings, *, fitting: bool = True) -> dict[str, Any]:
-    """The two inferrers that a wrapper takes; see ``x0_inferrer`` for ``fitting``."""
-    scatters = partial(ScatterBatch, policy=settings.acceptance, track_fit=settings.track_fit)
+def build_inference(
+    settings: InferenceSettings, *, fitting: bool = True, fiducial: float | None = None
+) -> dict[str, Any]:
+    """The two inferrers that a wrapper takes.
+
+    Args:
+        settings: from scatters to predictions.
+        fitting: see ``x0_inferrer``.
+        fiducial: see ``ScatterBatch``.
+    """
+    scatters = partial(
+        ScatterBatch,
+        policy=settings.acceptance,
+        track_fit=settings.track_fit,
+        fiducial=fiducial,
+    )
     if isinstance(settings, PocaZFillLevelSettings):
         volume: Any = partial(
             PocaZLadleFurnaceFillLevelInferrer,
@@ -259,6 +272,7 @@ def build_wrapper(
     seed: int,
     *,
     fitting: bool = True,
+    fiducial: float | None = None,
 ) -> ArbVolumeWrapper:
     """A wrapper around a built volume; muons come from banks, so that it needs no generator."""
     return ArbVolumeWrapper(
@@ -267,7 +281,7 @@ def build_wrapper(
         loss_func=loss,
         mu_generator=_no_generator,
         seed=seed,
-        **build_inference(inference, fitting=fitting),
+        **build_inference(inference, fitting=fitting, fiducial=fiducial),
     )
 
 

@@ -167,3 +167,26 @@ def test_stored_arrays_come_back_as_predictions():
     del arrays["accepted_map"]
     with pytest.raises(UserError, match="accepted_map"):
         Predictions.from_arrays(arrays, attrs)
+
+
+def test_each_design_takes_the_cut_that_is_best_on_the_validation_bank():
+    def bank(name, errors):
+        none, *cut = (predictions(draws(f"{name} {s}", 80), sigma=s) for s in errors)
+        tried = [replace(p, fiducial_cut=x) for p, x in zip(cut, (0.3, 0.4), strict=True)]
+        return replace(none, with_cuts=tuple(tried))
+
+    # valid says 0.4 m for one design and none for the other; the test bank would say otherwise
+    valid = {"start": bank("v", (0.05, 0.04, 0.02)), "baseline_2": bank("w", (0.02, 0.03, 0.04))}
+    test = {"start": bank("t", (0.01, 0.02, 0.03)), "baseline_2": bank("u", (0.04, 0.01, 0.02))}
+    designs = evaluate(valid, test, EvaluationSettings(), ["baseline_2"], 1)["designs"]
+    assert designs["start"]["fiducial_cut"] == 0.4
+    assert designs["baseline_2"]["fiducial_cut"] is None
+    assert designs["start"]["rmse"] == pytest.approx(0.03, rel=0.3)
+    assert designs["baseline_2"]["rmse"] == pytest.approx(0.04, rel=0.3)
+
+
+def test_banks_with_other_cuts_are_refused():
+    one = predictions(draws("one", 80))
+    other = replace(one, with_cuts=(replace(one, fiducial_cut=0.3),))
+    with pytest.raises(UserError, match="other cuts"):
+        evaluate({"fit": one}, {"fit": other}, EvaluationSettings(), [], 1)

@@ -77,14 +77,16 @@ def side(state: Tensor, columns: slice, z: float, panels: PanelStack, names, *, 
     return SideRecord(lines, measure(lines, panels, noise, hard=hard))
 
 
-def irradiate(state, volume, above, below, *, hard=False, seed="hits", policy="two_each_side"):
+def irradiate(
+    state, volume, above, below, *, hard=False, seed="hits", policy="two_each_side", fiducial=None
+):
     """A scatter batch of a bank (vol, mu, 9) measured by panels above and below."""
     records = {
         "above": side(state, slice(0, 4), volume.z_high, above, (seed, "above"), hard=hard),
         "below": side(state, slice(4, 8), volume.z_low, below, (seed, "below"), hard=hard),
     }
     mu = FakeMuons(records, state.flatten(0, 1)[:, 8], n_volumes=len(state))
-    return ScatterBatch(mu, volume, policy)
+    return ScatterBatch(mu, volume, policy, fiducial=fiducial)
 
 
 def kinked_muons(

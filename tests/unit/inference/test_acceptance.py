@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.inference.fakes import F64
+from tests.unit.inference.fakes import ABOVE, BELOW, F64, FakeVolume, irradiate, panel_stack
 from tomopt_tasks.inference.acceptance import acceptance, two_or_more
 
 
@@ -49,3 +49,20 @@ def test_tiny_probabilities_keep_their_relative_precision_and_gradient():
 
 def test_one_panel_is_never_enough():
     assert float(two_or_more(row(1.0))) == 0.0
+
+
+def test_a_cut_in_software_keeps_tracks_that_enter_and_leave_near_the_axis():
+    volume = FakeVolume()
+    # straight down at x = 0.5 + off, but the last one leaves 0.45 m off
+    off = torch.tensor([0.0, 0.29, -0.31, 0.0], dtype=F64)
+    state = torch.zeros(1, 4, 9, dtype=F64)
+    state[0, :, 0], state[0, :, 4] = 0.5 + off, 0.5 + off
+    state[..., 1] = state[..., 5] = 0.5
+    state[..., 8] = 5.0
+    state[0, 3, 4] = 0.95
+    panels = panel_stack(ABOVE), panel_stack(BELOW)
+    accepted = {
+        cut: irradiate(state, volume, *panels, fiducial=cut).accepted for cut in (None, 0.3)
+    }
+    assert (accepted[0.3] > 0).tolist() == [True, True, False, False]
+    assert torch.equal(accepted[0.3][:2], accepted[None][:2])
