@@ -15,9 +15,10 @@ from typing import Annotated
 
 import typer
 
-from tomopt_tasks.campaigns.command import app as campaign_app
 from tomopt_tasks.commands import service
-from tomopt_tasks.commands.app import AsJson, StoreUrl, add_to, say
+from tomopt_tasks.commands.answer import Answer
+from tomopt_tasks.commands.app import AsJson, Changes, StoreUrl, add_to, say
+from tomopt_tasks.commands.campaign import app as campaign_app
 from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
 from tomopt_tasks.project import default_store
@@ -32,10 +33,6 @@ app = typer.Typer(
 app.add_typer(campaign_app, name="campaign")
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).", show_default=False)]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="a.b=1", help="Change one entry of the study; repeatable."),
-]
 AcceptCode = Annotated[
     bool,
     typer.Option("--accept-code-changes", help="Take results of older code; tables mark them."),
@@ -111,6 +108,7 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Threads of torch; default: 1.", min=1, max=1024)
     ] = None,
+    as_json: AsJson = False,
     trust: Trust = None,
 ) -> None:
     """Optimise the detector of a study and report; what is stored already does not run again."""
@@ -127,19 +125,18 @@ def run(
     request = Request(str(study), dict(pairs(changes)), accept_code, force or ())
     try:
         if runner is Runner.plain:
-            lines = command.run_plain(loaded, results, request)
+            done = command.run_plain(loaded, results, request)
         else:
             typer.echo("starting Prefect", err=True)
             from flows.optimise import optimise  # noqa: PLC0415
             from flows.serving import prefect_server  # noqa: PLC0415
 
             with prefect_server(meanwhile=_import_engine):
-                lines = command.run_flow(optimise, results, request)
+                done = command.run_flow(optimise, results, request)
     except KeyboardInterrupt as stop:
         typer.echo(interrupted(stop), err=True)
         raise typer.Exit(getattr(stop, "exit_code", 130)) from None
-    for line in lines:
-        typer.echo(line)
+    say(done.answer(), as_json=as_json)
 
 
 def interrupted(stop: KeyboardInterrupt) -> str:
@@ -153,26 +150,29 @@ def interrupted(stop: KeyboardInterrupt) -> str:
 def report(
     name: Annotated[str, typer.Argument(metavar="RUN", help="Run, or study for its last run.")],
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make the report and the detector files of a run again, and print its table."""
-    from tomopt_tasks.runs.command import result_lines  # noqa: PLC0415
+    from tomopt_tasks.runs.command import result  # noqa: PLC0415
     from tomopt_tasks.runs.manifest import find_run  # noqa: PLC0415
     from tomopt_tasks.runs.outputs import write_report  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
     results = open_store(store or default_store(), create=False)
-    for line in result_lines(write_report(results, find_run(results, name))):
-        typer.echo(line)
+    say(result(write_report(results, find_run(results, name))), as_json=as_json)
 
 
 @app.command()
-def show(study: StudyFile, changes: Changes = None, trust: Trust = None) -> None:
+def show(
+    study: StudyFile, changes: Changes = None, as_json: AsJson = False, trust: Trust = None
+) -> None:
     """Print the study as it is understood: bases merged, defaults filled in, SI units."""
     from tomopt_tasks.config.dump import dump_study  # noqa: PLC0415
     from tomopt_tasks.config.load import load_study  # noqa: PLC0415
 
     _trust(trust)
-    typer.echo(dump_study(load_study(study, pairs(changes))), nl=False)
+    loaded = load_study(study, pairs(changes))
+    say(Answer(loaded.model_dump(mode="json"), dump_study(loaded).splitlines()), as_json=as_json)
 
 
 @app.command()
@@ -180,16 +180,16 @@ def evaluate(
     detector: Annotated[Path, typer.Argument(help="Detector file (YAML).", show_default=False)],
     against: Annotated[str, typer.Option(metavar="RUN", help="Run, or study for its last run.")],
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Judge a detector of your own against the designs of a run, on the same muons."""
-    from tomopt_tasks.reports.text import columns  # noqa: PLC0415
     from tomopt_tasks.runs.judging import judge  # noqa: PLC0415
     from tomopt_tasks.runs.manifest import find_run  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
     results = open_store(store or default_store(), create=False)
-    for line in columns(judge(results, find_run(results, against), detector).rows):
-        typer.echo(line)
+    judged = judge(results, find_run(results, against), detector)
+    say(judged.answer(), as_json=as_json)
 
 
 @app.command()
@@ -199,6 +199,7 @@ def predict(
     design: Annotated[str, typer.Option(help="Design of the run.")] = "fit",
     out: Annotated[Path | None, typer.Option(help="Write what is predicted (npz).")] = None,
     store: StoreUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Predict an object of your own with a detector of a run."""
     import numpy as np  # noqa: PLC0415
@@ -208,14 +209,11 @@ def predict(
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
     results = open_store(store or default_store(), create=False)
-    answer = predict_object(results, find_run(results, run), file, design)
-    what = "prediction" if answer.grids is None else "RMS error of the radiation lengths [m]"
-    for number, value in enumerate(answer.values):
-        typer.echo(f"object {number}: {what} {value:.4g}")
-    typer.echo(f"{answer.accepted} muons accepted")
+    found = predict_object(results, find_run(results, run), file, design)
     if out is not None:
-        grids = {} if answer.grids is None else {"x0": answer.grids}
-        np.savez(out, allow_pickle=False, prediction=answer.values, **grids)
+        grids = {} if found.grids is None else {"x0": found.grids}
+        np.savez(out, allow_pickle=False, prediction=found.values, **grids)
+    say(found.answer(), as_json=as_json)
 
 
 @app.command()
@@ -223,12 +221,16 @@ def check(
     part: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="A loss of your own.")],
     trust: Trust = None,
     voxels: Annotated[bool, typer.Option("--voxels", help="It judges grids of voxels.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Try the laws that every loss obeys on one of your own."""
-    from tomopt_tasks.commands.check import report as laws  # noqa: PLC0415
+    from tomopt_tasks.commands.check import answer, report  # noqa: PLC0415
 
     _trust(trust)
-    for line in laws(part, voxels=voxels):
+    if as_json:
+        say(answer(part, voxels=voxels), as_json=True)
+        return
+    for line in report(part, voxels=voxels):
         typer.echo(line)
 
 

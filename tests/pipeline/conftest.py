@@ -18,7 +18,7 @@ from tomopt_tasks.store.store import Store
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A store in which the study has run, and what the command said."""
     folder = tmp_path_factory.mktemp("finished") / "store"
-    return folder, run_plain(tiny(), open_store(folder), Request(str(TINY)))
+    return folder, list(run_plain(tiny(), open_store(folder), Request(str(TINY))).answer().lines)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tomopt_tasks.commands.plan import plan as plan_command
 from tomopt_tasks.planning.plan import plan_study
 from tomopt_tasks.reports.markdown import render_markdown
 from tomopt_tasks.reports.page import render_html
-from tomopt_tasks.runs.command import result_lines
+from tomopt_tasks.runs.command import result
 from tomopt_tasks.runs.outputs import write_report
 from tomopt_tasks.runs.results import results_of
 from tomopt_tasks.runs.run import Request, begin, run_all
@@ -133,7 +133,7 @@ def test_every_table_marks_the_designs_that_hang_on_older_code(
     name, ran = run(changed(("evaluation.bootstrap", "120")), store)
     assert ran == ["evaluation"]
     data = results_of(store, name)
-    lines = result_lines(write_report(store, name))
+    lines = result(write_report(store, name)).lines
     for text in ("\n".join(lines), render_markdown(data), render_html(data)):
         assert marked(text) == designs
         assert "--accept-code-changes" in text

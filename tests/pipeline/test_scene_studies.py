@@ -29,7 +29,7 @@ def ran(request, tmp_path_factory):
     """A small version of a study, its store, and what the command said."""
     study = load_study(STUDIES / f"{request.param}.yaml", SMALL)
     store = open_store(tmp_path_factory.mktemp(request.param) / "store")
-    return study, store, run_plain(study, store, Request())
+    return study, store, run_plain(study, store, Request()).answer().lines
 
 
 def dataset(study, store, label):

@@ -4,17 +4,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tomopt_tasks.campaigns import search_show, show
 from tomopt_tasks.campaigns.outputs import Finished, finish
 from tomopt_tasks.campaigns.plan import CampaignPlan, look_up_all, plan_campaign
 from tomopt_tasks.campaigns.run import CampaignRun, Heard, Where, crew_of, run_campaign
 from tomopt_tasks.campaigns.search import SearchRun, look_up_search, plan_search, run_search
 from tomopt_tasks.campaigns.search_results import search_data
-from tomopt_tasks.campaigns.search_show import search_lines, search_plan_lines, trial_lines
-from tomopt_tasks.campaigns.show import campaign_plan_lines, result_lines, status_lines
 from tomopt_tasks.campaigns.slots import cores
 from tomopt_tasks.campaigns.state import member_states
 from tomopt_tasks.config.members import LoadedCampaign
 from tomopt_tasks.core import UserError
+from tomopt_tasks.reports.text import Answer
 from tomopt_tasks.store.store import Store
 
 
@@ -64,11 +64,18 @@ class Done:
         found = self.search or self.run
         return found.failures if found is not None else {}
 
-    def lines(self) -> list[str]:
-        """Everything that a person should read; writes the report."""
+    @property
+    def executed(self) -> int:
+        """Stages whose body ran."""
+        found = self.search or self.run
+        return found.executed if found is not None else 0
+
+    def answer(self) -> Answer:
+        """Everything that there is to say; writes the report."""
         if self.search is not None:
-            return search_lines(self.search, self.store)
-        return result_lines(self.run.plan, self.store, self.run) if self.run is not None else []
+            return search_show.ended(self.search, self.store)
+        assert self.run is not None
+        return show.result(self.run.plan, self.store, self.run)
 
     def finish(self) -> Finished:
         """Compare what is complete and write the report.
@@ -139,17 +146,17 @@ def look_up(campaign: LoadedCampaign, store: Store) -> Done:
     return Done(store, CampaignRun(plan, look_up_all(plan, store)))
 
 
-def planned_lines(campaign: LoadedCampaign, store: Store | None) -> list[str]:
+def planned(campaign: LoadedCampaign, store: Store | None) -> Answer:
     """What is stored and what would run."""
     if campaign.settings.search is not None:
-        return search_plan_lines(look_up_search(campaign, store))
+        return search_show.planned(look_up_search(campaign, store))
     plan = plan_campaign(campaign)
-    return campaign_plan_lines(plan, look_up_all(plan, store))
+    return show.planned(plan, look_up_all(plan, store))
 
 
-def standing_lines(campaign: LoadedCampaign, store: Store | None) -> list[str]:
+def standing(campaign: LoadedCampaign, store: Store | None) -> Answer:
     """How far each member, or trial, is."""
     if campaign.settings.search is not None:
-        return trial_lines(look_up_search(campaign, store))
+        return search_show.standing(look_up_search(campaign, store))
     plan = plan_campaign(campaign)
-    return status_lines(member_states(plan, look_up_all(plan, store), store))
+    return show.standing(member_states(plan, look_up_all(plan, store), store))

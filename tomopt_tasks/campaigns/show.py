@@ -1,7 +1,8 @@
-"""A campaign as lines of text."""
+"""What is said of a campaign, as JSON and as lines of text."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tomopt_tasks.campaigns.outputs import finish
 from tomopt_tasks.campaigns.plan import CampaignPlan, complete
@@ -11,11 +12,11 @@ from tomopt_tasks.campaigns.state import MemberState
 from tomopt_tasks.campaigns.tables import make_tables
 from tomopt_tasks.reports.campaign_data import CampaignData, TableData
 from tomopt_tasks.reports.campaign_goals import goal_rows
-from tomopt_tasks.reports.campaign_table import board_table, member_rows
+from tomopt_tasks.reports.campaign_table import board_table, member_rows, plain_rows
 from tomopt_tasks.reports.campaign_words import table_sentence
 from tomopt_tasks.reports.numbers import duration
 from tomopt_tasks.reports.search_data import SearchData
-from tomopt_tasks.reports.text import columns
+from tomopt_tasks.reports.text import Answer, columns
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 
@@ -44,9 +45,9 @@ def failure_lines(failures: Mapping[str, str]) -> list[str]:
     return [said, *lines]
 
 
-def result_lines(
+def result(
     plan: CampaignPlan, store: Store, run: CampaignRun, search: SearchData | None = None
-) -> list[str]:
+) -> Answer:
     """Leaderboards, seeds, goals, verdicts and files of a campaign, as far as it is complete.
 
     Args:
@@ -55,19 +56,48 @@ def result_lines(
         run: what it found and made.
         search: what the designs were found by.
     """
+    stored = sum(key in run.refs for key in plan.stages)
+    data: dict[str, Any] = {
+        "campaign": plan.campaign.settings.campaign,
+        "run": plan.run,
+        "executed": run.executed,
+        "stored": stored,
+        "stages": len(plan.stages),
+        "failures": run.failures,
+        "tables": [],
+    }
     if not any(complete(each, run.refs) for each in plan.members):
-        return ["no member is complete; there is nothing to compare yet"]
+        return Answer(data, ["no member is complete; there is nothing to compare yet"])
     done = finish(plan, store, run.refs, search)
+    data |= {
+        "tables": [_table(table) for table in done.data.tables],
+        "comparisons": done.made,
+        "missing": done.data.missing,
+        "report": str(done.outputs.report),
+        "table": str(done.outputs.table),
+        "detectors": [str(path) for path in done.outputs.detectors],
+        "pictures": [str(path) for path in done.outputs.pictures],
+    }
     lines = [line for table in done.data.tables for line in _table_lines(done.data, table)]
     lines += [f"report    {done.outputs.report}", f"table     {done.outputs.table}"]
     lines += [f"detector  {path}" for path in done.outputs.detectors]
     lines += [f"picture   {path}" for path in done.outputs.pictures]
-    stored = sum(key in run.refs for key in plan.stages)
     said = f"{run.executed} stages and {done.made} comparisons executed"
     lines += ["", f"{said}; {stored} of {len(plan.stages)} stages are stored"]
     if done.data.missing:
         lines.append(f"{len(done.data.missing)} of {done.data.n_members} members are missing")
-    return lines
+    return Answer(data, lines)
+
+
+def _table(table: TableData) -> dict[str, Any]:
+    """Leaderboard, and one row a repetition of an entry: numbers in full."""
+    return {
+        "label": table.label,
+        "reference": table.reference,
+        "board": table.record["board"],
+        "rows": plain_rows([table]),
+        "says": table_sentence(table),
+    }
 
 
 def _table_lines(data: CampaignData, table: TableData) -> list[str]:
@@ -83,26 +113,27 @@ def _table_lines(data: CampaignData, table: TableData) -> list[str]:
     return [*lines, table_sentence(table), ""]
 
 
-def campaign_plan_lines(plan: CampaignPlan, refs: Mapping[str, Ref]) -> list[str]:
+def planned(plan: CampaignPlan, refs: Mapping[str, Ref]) -> Answer:
     """Members with what each needs, what is shared, and how the members are compared."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for each in plan.members:
         own = [stage for stage in each.stages if stage.key not in plan.shared]
         missing = sum(stage.key not in refs for stage in own)
         rows.append(
             {
                 "member": each.name,
-                "shared stages": str(len(each.stages) - len(own)),
-                "own stages": str(len(own)),
-                "would run": str(missing),
+                "shared stages": len(each.stages) - len(own),
+                "own stages": len(own),
+                "would run": missing,
             }
         )
     needed = Counter(stage.name for key, stage in plan.shared.items() if key not in refs)
     shared = ", ".join(f"{count} {name}" for name, count in needed.items()) or "nothing"
     total = sum(key not in refs for key in plan.stages)
-    lines = [*columns(rows), ""]
+    lines = [*columns([{name: str(cell) for name, cell in row.items()} for row in rows]), ""]
     lines.append(f"shared: {len(plan.shared)} stages, of which would run: {shared}")
-    for table in make_tables(plan):
+    tables = make_tables(plan)
+    for table in tables:
         label = f" {table.label}" if table.label else ""
         entries = ", ".join(
             f"{entry.name} x{len(entry.repeats)}" if len(entry.repeats) > 1 else entry.name
@@ -110,10 +141,21 @@ def campaign_plan_lines(plan: CampaignPlan, refs: Mapping[str, Ref]) -> list[str
         )
         lines.append(f"comparison{label}: {entries}")
     lines.append(f"{total} of {len(plan.stages)} stages would run, and the comparisons")
-    return lines
+    data = {
+        "campaign": plan.campaign.settings.campaign,
+        "run": total,
+        "cached": len(plan.stages) - total,
+        "members": [{name.replace(" ", "_"): cell for name, cell in row.items()} for row in rows],
+        "shared": {"stages": len(plan.shared), "run": needed},
+        "comparisons": {
+            table.label: {entry.name: entry.repeats for entry in table.inputs.entries}
+            for table in tables
+        },
+    }
+    return Answer(data, lines)
 
 
-def status_lines(states: Sequence[MemberState]) -> list[str]:
+def standing(states: Sequence[MemberState]) -> Answer:
     """One line a member, and a sum."""
     rows = [
         {
@@ -126,4 +168,16 @@ def status_lines(states: Sequence[MemberState]) -> list[str]:
         for each in states
     ]
     counts = Counter(each.state for each in states)
-    return [*columns(rows), "", ", ".join(f"{n} {state}" for state, n in counts.items())]
+    said = ", ".join(f"{n} {state}" for state, n in counts.items())
+    members = [
+        {
+            "member": each.plan.name,
+            "run": each.plan.run,
+            "state": each.state,
+            "epochs": each.epochs,
+            "stages": (each.stages, len(each.plan.stages)),
+            "note": each.note,
+        }
+        for each in states
+    ]
+    return Answer({"members": members, "states": counts}, [*columns(rows), "", said])

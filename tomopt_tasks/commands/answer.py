@@ -1,19 +1,11 @@
-"""What a command says: the same facts as JSON for programs and as lines for people."""
+"""What a command says, and sizes and times in words."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from tomopt_tasks.reports.text import Answer, json_text
 
-@dataclass(frozen=True)
-class Answer:
-    """The facts, the lines that say them, and the exit code."""
-
-    data: Any
-    lines: Sequence[str]
-    code: int = 0
+__all__ = ["Answer", "age", "clock", "duration", "json_text", "since", "size"]
 
 
 def size(nbytes: float) -> str:

@@ -1,17 +1,20 @@
 """The commands about a store as Typer sees them; each imports its own module when it is called."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tomopt_tasks.commands.answer import Answer
+from tomopt_tasks.commands.answer import Answer, json_text
 
 StoreUrl = Annotated[
     str | None,
     typer.Option("--store", help="Where results lie; default: $TOMOPT_STORE, else data/store."),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="a.b=1", help="Change one entry of the file; repeatable."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Object = Annotated[
@@ -24,7 +27,7 @@ Object = Annotated[
 def say(answer: Answer, *, as_json: bool) -> None:
     """Print an answer, and end with its exit code."""
     if as_json:
-        typer.echo(json.dumps(answer.data, indent=1, ensure_ascii=False, default=list))
+        typer.echo(json_text(answer.data))
     else:
         for line in answer.lines:
             typer.echo(line)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from tomopt_tasks.commands.answer import Answer
 from tomopt_tasks.core import UserError
 from tomopt_tasks.detectors.settings import DetectorSettings, LayerSettings, PanelSettings
 from tomopt_tasks.losses.own import build_own, digest_of, source_of
@@ -97,6 +98,14 @@ def _differences(value: Callable[[Tensor], Tensor], pred: Tensor) -> str:
 def _same_settings(settings: OwnLossSettings) -> str:
     again = OwnLossSettings.model_validate_json(settings.model_dump_json())
     return "" if again == settings else "they come back changed"
+
+
+def answer(part: str, *, voxels: bool) -> Answer:
+    """The laws for programs; exit code 2 if some law is broken."""
+    found = dict(check(part, voxels=voxels))
+    laws = [{"law": law, "holds": not why, "why": why} for law, why in found.items()]
+    lines = [f"{'NO' if why else 'ok'}  {law}" for law, why in found.items()]
+    return Answer({"part": part, "laws": laws}, lines, code=2 if any(found.values()) else 0)
 
 
 def report(part: str, *, voxels: bool) -> list[str]:

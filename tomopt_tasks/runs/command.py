@@ -1,10 +1,12 @@
 """What ``tomopt run`` does and says, with and without Prefect."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from tomopt_tasks.config.study import Study
 from tomopt_tasks.reports.table import comparison_table, older_note
-from tomopt_tasks.reports.text import columns
+from tomopt_tasks.reports.text import Answer, columns
 from tomopt_tasks.reports.verdict import verdict
 from tomopt_tasks.runs import body
 from tomopt_tasks.runs.outputs import Outputs, outputs_of, write_report
@@ -13,16 +15,37 @@ from tomopt_tasks.runs.run import Request, begin, run_all
 from tomopt_tasks.store.store import Store
 
 
-def run_plain(study: Study, store: Store, request: Request) -> list[str]:
-    """Run a study without Prefect; what to print."""
+@dataclass(frozen=True)
+class Finished:
+    """A run that came to its end."""
+
+    outputs: Outputs
+    executed: int
+    """Stages whose body ran."""
+
+    @property
+    def cached(self) -> int:
+        """The others."""
+        return len(self.outputs.data.stages) - self.executed
+
+    def answer(self) -> Answer:
+        """What the command says."""
+        found = result(self.outputs)
+        said = f"{self.executed} stages executed, {self.cached} cached"
+        data = {**found.data, "executed": self.executed, "cached": self.cached}
+        return Answer(data, [*found.lines, "", said])
+
+
+def run_plain(study: Study, store: Store, request: Request) -> Finished:
+    """Run a study without Prefect and write its report."""
     counted = len(body.executed)
     with begin(study, store, "plain", progress=progress_for(), request=request) as run:
         run_all(run)
-    return _finished(write_report(store, run.id), counted)
+    return Finished(write_report(store, run.id), len(body.executed) - counted)
 
 
-def run_flow(flow: Callable[..., str], store: Store, request: Request) -> list[str]:
-    """Run a study as a Prefect flow; what to print.
+def run_flow(flow: Callable[..., str], store: Store, request: Request) -> Finished:
+    """Run a study as a Prefect flow, which writes its report.
 
     Args:
         flow: takes the study file, the changes, the store, and the rest of the request; gives the
@@ -33,25 +56,30 @@ def run_flow(flow: Callable[..., str], store: Store, request: Request) -> list[s
     counted = len(body.executed)
     asked = (request.study, dict(request.changes), store.url)
     run = flow(*asked, request.accept_code, list(request.force))
-    return _finished(outputs_of(store, run), counted)
+    return Finished(outputs_of(store, run), len(body.executed) - counted)
 
 
-def _finished(outputs: Outputs, counted: int) -> list[str]:
-    executed, total = len(body.executed) - counted, len(outputs.data.stages)
-    said = f"{executed} stages executed, {total - executed} cached"
-    return [*result_lines(outputs), "", said]
-
-
-def result_lines(outputs: Outputs) -> list[str]:
+def result(outputs: Outputs) -> Answer:
     """Table, verdict and files of a run."""
     data = outputs.data
-    return [
+    said = verdict(data.evaluation, data.target)
+    lines = [
         *columns(comparison_table(data.evaluation, data.target, data.older_code)),
         *([older_note(data.older_code)] if data.older_code else []),
         "",
-        verdict(data.evaluation, data.target),
+        said,
         "",
         f"report    {outputs.report}",
         f"detector  {outputs.detector_yaml}",
         f"          {outputs.detector_csv}",
     ]
+    facts: dict[str, Any] = {
+        "study": data.study["study"],
+        "run": data.provenance["run"],
+        "evaluation": data.evaluation,
+        "verdict": said,
+        "older_code": data.older_code,
+        "report": str(outputs.report),
+        "detector": [str(outputs.detector_yaml), str(outputs.detector_csv)],
+    }
+    return Answer(facts, lines)

@@ -10,6 +10,7 @@ from tomopt_tasks.core import UserError
 from tomopt_tasks.planning.plan import Stage, plan_study
 from tomopt_tasks.reports.data import Target, design_label, target_of
 from tomopt_tasks.reports.numbers import interval, rounded, scientific, with_error
+from tomopt_tasks.reports.text import Answer, columns
 from tomopt_tasks.runs import body
 from tomopt_tasks.runs.manifest import study_of
 from tomopt_tasks.runs.run import Call, call_plain
@@ -19,11 +20,21 @@ from tomopt_tasks.store.store import Store
 
 @dataclass(frozen=True)
 class Judged:
-    """The rows of the comparison, the design that they are about, and what had to run."""
+    """A design that was judged, and what had to run for it."""
 
     name: str
     rows: list[dict[str, str]]
+    """The comparison for people."""
+    designs: Mapping[str, Any]
+    """Design -> figures of merit; see ``evaluation.record``."""
+    relative: Mapping[str, Mapping[str, Any]]
+    """Other design -> MSE of the judged one relative to it, with its 95 % interval."""
     executed: int
+
+    def answer(self) -> Answer:
+        """What the command says."""
+        data = {"design": self.name, "designs": self.designs, "relative_mse": self.relative}
+        return Answer({**data, "executed": self.executed}, columns(self.rows))
 
 
 def judge(store: Store, run: str, file: Path, call: Call = call_plain) -> Judged:
@@ -54,7 +65,14 @@ def judge(store: Store, run: str, file: Path, call: Call = call_plain) -> Judged
     refs = _have(store, run, plan_study(study, reference=name), call)
     evaluation = store.get_record(list(refs.values())[-1])
     rows = _rows(evaluation, name, target_of(study.model_dump(mode="json")))
-    return Judged(name, rows, len(body.executed) - counted)
+    relative = {other: _inverse(pair) for other, pair in evaluation["paired"].items()}
+    return Judged(name, rows, evaluation["designs"], relative, len(body.executed) - counted)
+
+
+def _inverse(pair: Mapping[str, Any]) -> dict[str, Any]:
+    """The pair of another design and the judged one, the other way round."""
+    ratios = {"ratio": 1 / pair["ratio"], "low": 1 / pair["high"], "high": 1 / pair["low"]}
+    return {**ratios, "result": _words(pair)}
 
 
 def _have(store: Store, run: str, stages: Sequence[Stage], call: Call) -> dict[str, Ref]:

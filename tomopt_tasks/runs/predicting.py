@@ -14,6 +14,7 @@ from torch import Tensor
 from tomopt_tasks.core import UserError
 from tomopt_tasks.planning.inputs import PredictInputs
 from tomopt_tasks.planning.plan import FITTED, Stage, plan_study
+from tomopt_tasks.reports.text import Answer
 from tomopt_tasks.runs.manifest import study_of
 from tomopt_tasks.store.store import Store
 from tomopt_tasks.transport.bank import transport
@@ -26,7 +27,7 @@ from tomopt_tasks.wrapper.scans import BankedPassives
 
 
 @dataclass(frozen=True)
-class Answer:
+class Predicted:
     """What a detector makes of some objects."""
 
     values: Float[np.ndarray, " volume"]
@@ -35,6 +36,14 @@ class Answer:
     """Predicted radiation lengths [m], if the run predicts voxels."""
     accepted: int
     """Muons that the panels saw, in all volumes."""
+
+    def answer(self) -> Answer:
+        """What the command says; grids are left to files."""
+        what = "prediction" if self.grids is None else "RMS error of the radiation lengths [m]"
+        values = self.values.tolist()
+        lines = [f"object {n}: {what} {value:.4g}" for n, value in enumerate(values)]
+        data = {"what": what, "values": values, "accepted": self.accepted}
+        return Answer(data, [*lines, f"{self.accepted} muons accepted"])
 
 
 def read_object(file: Path, world: World) -> Float[Tensor, "vol z x y"]:
@@ -64,7 +73,7 @@ def read_object(file: Path, world: World) -> Float[Tensor, "vol z x y"]:
     return torch.from_numpy(x0)
 
 
-def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> Answer:
+def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> Predicted:
     """Send the muons of a run's study through an object, and predict it.
 
     Args:
@@ -99,7 +108,7 @@ def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> 
     passives = BankedPassives(x0, torch.zeros(len(x0), dtype=x0.dtype), state)
     wrapper.predict(passives, state.shape[1], state.shape[1], pred_cb=record)
     slope, intercept = judged["calibration"]
-    return Answer(
+    return Predicted(
         slope * record.get_preds().numpy() + intercept,
         torch.stack(record.grids).numpy() if record.grids else None,
         int(torch.cat(record.accepted).sum()),

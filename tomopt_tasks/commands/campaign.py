@@ -2,11 +2,14 @@
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tomopt_tasks.commands.answer import Answer
+from tomopt_tasks.commands.app import AsJson, Changes, StoreUrl, say
 from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
 from tomopt_tasks.project import default_store
@@ -18,14 +21,6 @@ app = typer.Typer(
 )
 
 File = Annotated[Path, typer.Argument(help="Campaign file (YAML).", show_default=False)]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="a.b=1", help="Change one entry of the file; repeatable."),
-]
-StoreUrl = Annotated[
-    str | None,
-    typer.Option("--store", help="Where results lie; default: $TOMOPT_STORE, else data/store."),
-]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Members at a time; default: cores.")
 ]
@@ -52,6 +47,7 @@ def run(
     member: Members = None,
     dask: Dask = None,
     shared: Shared = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run what is missing, side by side, then compare; what is stored does not run again."""
     from tomopt_tasks.campaigns.doing import Part, carry_out, where  # noqa: PLC0415
@@ -71,48 +67,53 @@ def run(
     except KeyboardInterrupt:
         _say("interrupted; everything finished is stored: run it again to go on")
         raise typer.Exit(130) from None
-    if not shared and not member:
-        for line in done.lines():
-            typer.echo(line)
     for line in failure_lines(done.failures):
         typer.echo(line, err=True)
-    if done.failures:
-        raise typer.Exit(1)
+    part = Answer({"executed": done.executed, "failures": done.failures}, [])
+    said = part if shared or member else done.answer()
+    say(replace(said, code=1 if done.failures else 0), as_json=as_json)
 
 
 @app.command()
-def plan(file: File, changes: Changes = None, store: StoreUrl = None) -> None:
+def plan(
+    file: File, changes: Changes = None, store: StoreUrl = None, as_json: AsJson = False
+) -> None:
     """Say which members there are, what they share and what would run; nothing runs."""
-    from tomopt_tasks.campaigns.doing import planned_lines  # noqa: PLC0415
+    from tomopt_tasks.campaigns.doing import planned  # noqa: PLC0415
     from tomopt_tasks.planning.lookup import existing_store  # noqa: PLC0415
 
-    for line in planned_lines(_load(file, changes), existing_store(store or default_store())):
-        typer.echo(line)
+    results = existing_store(store or default_store())
+    say(planned(_load(file, changes), results), as_json=as_json)
 
 
 @app.command()
-def status(file: File, changes: Changes = None, store: StoreUrl = None) -> None:
+def status(
+    file: File, changes: Changes = None, store: StoreUrl = None, as_json: AsJson = False
+) -> None:
     """Say how far each member is."""
-    from tomopt_tasks.campaigns.doing import standing_lines  # noqa: PLC0415
+    from tomopt_tasks.campaigns.doing import standing  # noqa: PLC0415
     from tomopt_tasks.planning.lookup import existing_store  # noqa: PLC0415
 
-    for line in standing_lines(_load(file, changes), existing_store(store or default_store())):
-        typer.echo(line)
+    results = existing_store(store or default_store())
+    say(standing(_load(file, changes), results), as_json=as_json)
 
 
 @app.command()
-def report(file: File, changes: Changes = None, store: StoreUrl = None) -> None:
+def report(
+    file: File, changes: Changes = None, store: StoreUrl = None, as_json: AsJson = False
+) -> None:
     """Compare the members that are complete and write the report again."""
     from tomopt_tasks.campaigns.doing import look_up  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
     results = open_store(store or default_store(), create=False)
-    for line in look_up(_load(file, changes), results).lines():
-        typer.echo(line)
+    say(look_up(_load(file, changes), results).answer(), as_json=as_json)
 
 
 @app.command()
-def commands(file: File, changes: Changes = None, store: StoreUrl = None) -> None:
+def commands(
+    file: File, changes: Changes = None, store: StoreUrl = None, as_json: AsJson = False
+) -> None:
     """Print one independent command a member, for a batch farm with a shared store."""
     campaign = _load(file, changes)
     if campaign.settings.search is not None:
@@ -124,10 +125,15 @@ def commands(file: File, changes: Changes = None, store: StoreUrl = None) -> Non
     words += [word for change in changes or () for word in ("--set", change)]
     words += ["--store", store or default_store()]
     first = shlex.join([*words, "--shared"])
+    last = shlex.join(["tomopt", "campaign", "report", *words[3:]])
+    members = {
+        each.name: shlex.join([*words, "--jobs", "1", "--member", each.name])
+        for each in campaign.members
+    }
     _say(f"# once before the members, so that they find what they share:  {first}")
-    for each in campaign.members:
-        typer.echo(shlex.join([*words, "--jobs", "1", "--member", each.name]))
-    _say(f"# when they are done:  {shlex.join(['tomopt', 'campaign', 'report', *words[3:]])}")
+    data = {"first": first, "members": members, "last": last}
+    say(Answer(data, list(members.values())), as_json=as_json)
+    _say(f"# when they are done:  {last}")
 
 
 def _load(file: Path, changes: list[str] | None) -> Any:  # noqa: ANN401 - imported when needed
