@@ -3,7 +3,7 @@
 Each is a pure function of its inputs and parents, so that its result can be stored under its key.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -24,10 +24,12 @@ from tomopt_tasks.planning.inputs import (
     VolumesInputs,
 )
 from tomopt_tasks.store.arrays import ArraySpec
+from tomopt_tasks.store.datasets import Dataset
 from tomopt_tasks.store.partial import Partial
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
-from tomopt_tasks.transport.bank import COLUMNS, transport
+from tomopt_tasks.transport.bank import COLUMNS, transported
+from tomopt_tasks.transport.states import LazyStates, States, first_muons
 from tomopt_tasks.volume.scenes import make_scene
 from tomopt_tasks.wrapper.build import build_volume, build_wrapper
 from tomopt_tasks.wrapper.checkpoint import PhaseFit, first_tree, restore_volume
@@ -36,6 +38,8 @@ from tomopt_tasks.wrapper.scans import BankedPassives
 
 Parents = Mapping[str, Ref]
 PANEL_COLUMNS = ("x", "y", "z", "span_x", "span_y")
+HELD = 1 << 27
+"""Bytes of a bank that stays in memory; larger ones are read scan by scan."""
 N_TRACKS = 200
 """Muons whose tracks a report may draw."""
 VOXEL = ("voxel_z", "voxel_x", "voxel_y")
@@ -61,20 +65,28 @@ def make_volumes(store: Store, key: str, inputs: VolumesInputs, parents: Parents
 def transport_muons(store: Store, key: str, inputs: BankInputs, parents: Parents) -> Ref:
     """A muon bank: the state of each muon above and below each volume."""
     x0, _ = _volumes(store, parents["volumes"])
-    state, generated = transport(
-        x0, inputs.world, inputs.muons, inputs.transport, inputs.seed, inputs.split, inputs.replica
-    )
-    arrays = {
-        "state": ArraySpec(
-            state[None].numpy(), ("replica", "volume", "muon", "column"),
-            description="states above and below the passive volume; m, tangents, GeV",
-            attrs={"columns": list(COLUMNS)},
-        ),
-        "generated": ArraySpec(generated[None].numpy(), ("replica", "volume")),
-    }  # fmt: skip
-    rate = generation_rate(inputs.muons, inputs.world)
-    metrics = {"muons": state.shape[0] * state.shape[1], "generated": int(generated.sum())}
-    return store.put_dataset("bank", key, arrays, {"rate_hz": rate}, metrics)
+    n_muons, counts = inputs.muons.per_volume, []
+
+    def states() -> Iterator[np.ndarray]:
+        for state, count in transported(
+            x0, inputs.world, inputs.muons, inputs.transport, inputs.seed, inputs.split,
+            inputs.replica,
+        ):  # fmt: skip
+            counts.append(count)
+            yield state[None].numpy()
+
+    state = ArraySpec.promised(
+        (1, len(x0), n_muons, len(COLUMNS)), "float64", ("replica", "volume", "muon", "column"),
+        description="states above and below the passive volume; m, tangents, GeV",
+        attrs={"columns": list(COLUMNS)},
+    )  # fmt: skip
+    with store.draft("bank", key) as draft:
+        draft.put_rows("state", state, states())
+        generated = torch.cat(counts)
+        rate = generation_rate(inputs.muons, inputs.world)
+        metrics = {"muons": len(x0) * n_muons, "generated": int(generated.sum())}
+        arrays = {"generated": ArraySpec(generated[None].numpy(), ("replica", "volume"))}
+        return store.commit(draft, arrays, {"rate_hz": rate}, metrics)
 
 
 def start_fit(store: Store, key: str, inputs: StartInputs, parents: Parents) -> Ref:
@@ -178,7 +190,7 @@ def _predict_exposure(
             f"evaluation.exposures: {n_muons} muons asked for, but a volume has {available}; "
             "raise muons.per_volume or leave the exposure out"
         )
-    part = BankedPassives(passives.x0, passives.target, passives.state[:, :n_muons])
+    part = BankedPassives(passives.x0, passives.target, first_muons(passives.state, n_muons))
     record = PredictionRecord(voxels=voxels)
     wrapper.predict(part, n_muons, n_muons, pred_cb=record)
     return record
@@ -213,7 +225,7 @@ def _prediction_arrays(
         "truth": ArraySpec(truth, ("volume",)),
         "n_muons": ArraySpec(np.array(exposures, dtype=np.int64), ("exposure",)),
         **{name: ArraySpec(count, ("volume",)) for name, count in counts.items()},
-        "track": ArraySpec(passives.state[0, :N_TRACKS].numpy(), ("muon", "column")),
+        "track": ArraySpec(passives.state[:1][0, :N_TRACKS].numpy(), ("muon", "column")),
         "track_accepted": ArraySpec(accepted_track[: min(N_TRACKS, aimed)].numpy(), ("muon",)),
         "accepted_map": ArraySpec(full.accepted_map.numpy(), ("x", "y")),
     }
@@ -273,12 +285,32 @@ class _Refs:
 def _cached_passives(
     store: Store, _volumes_key: str, _bank_key: str, refs: _Refs
 ) -> tuple[BankedPassives, dict[str, Any]]:
-    """Banks stay in memory between the epochs of a process."""
+    """Small banks stay in memory between the epochs of a process."""
     x0, target = _volumes(store, refs.volumes)
     bank = store.open_dataset(refs.bank)
-    state = torch.from_numpy(bank.array("state")[0])
     generated = bank.array("generated")[0]
-    return BankedPassives(x0, target, state), {
+    return BankedPassives(x0, target, _states(bank)), {
         "generated": generated,
         "rate_hz": float(bank.attrs["rate_hz"]),
     }
+
+
+def _states(bank: Dataset) -> States:
+    """The states of a bank: all of them if they are few, else read when they are looked at."""
+    info = bank.info("state")
+    if info.nbytes <= HELD:
+        return torch.from_numpy(bank.array("state")[0])
+    size = info.chunks[1]
+
+    @lru_cache(maxsize=2)  # scans end within chunks: the last one is wanted again
+    def chunk(number: int) -> Tensor:
+        rows = bank.rows("state", slice(number * size, (number + 1) * size))
+        return torch.from_numpy(rows[0])
+
+    def load(first: int, stop: int) -> Tensor:
+        parts = [chunk(number) for number in range(first // size, -(-stop // size))]
+        joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+        start = first // size * size
+        return joined[first - start : stop - start]
+
+    return LazyStates(info.shape[1:], load)

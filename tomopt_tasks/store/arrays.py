@@ -20,7 +20,7 @@ class ArraySpec:
     """One array of a dataset, or a human view of a record."""
 
     data: np.ndarray
-    """Numbers or bools; stored little-endian in C order. Larger than memory: a ``np.memmap``."""
+    """Numbers or bools; stored little-endian in C order. Larger than memory: :meth:`promised`."""
     dims: tuple[str, ...]
     """Name of each axis. The axis 'volume', else the first, is the one that chunks split."""
     units: str = ""
@@ -29,6 +29,17 @@ class ArraySpec:
     """What it is, for a reader without our code (CF ``long_name``)."""
     attrs: Mapping[str, Any] = field(default_factory=dict)
     """More attributes, for instance the names along an axis."""
+
+    @classmethod
+    def promised(
+        cls,
+        shape: tuple[int, ...],
+        dtype: str,
+        dims: tuple[str, ...],
+        **about: Any,  # noqa: ANN401
+    ) -> "ArraySpec":
+        """An array that is to come part by part: its data take no memory, and are not read."""
+        return cls(np.broadcast_to(np.zeros((), dtype=dtype), shape), dims, **about)
 
 
 def attributes_of(spec: ArraySpec, name: str) -> dict[str, Any]:

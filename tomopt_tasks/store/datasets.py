@@ -6,7 +6,7 @@ the digest of the content (arrays and attributes, not compressed). Readers resol
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,21 +14,17 @@ import numpy as np
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.store import chunks
-from tomopt_tasks.store.arrays import ArraySpec, attributes_of, check_arrays, plain
-from tomopt_tasks.store.backend import Backend
 from tomopt_tasks.store.errors import Damage, DamagedObject
-from tomopt_tasks.store.formats import canonical, check_header, digest, header, jsonable, unseal
+from tomopt_tasks.store.formats import check_header, unseal
 from tomopt_tasks.store.refs import Ref, base_path
 from tomopt_tasks.store.verify import Entry, Verifier
 from tomopt_tasks.store.zarr3 import (
     ArrayMeta,
-    array_json,
     chunk_name,
-    group_json,
     parse_array,
     parse_group,
 )
-from tomopt_tasks.store.zstd import compress, decompress_into
+from tomopt_tasks.store.zstd import decompress_into
 
 ATTEMPT = re.compile(r"[0-9a-f]{32}")
 OBJECT = re.compile(r"zarr\.json|[A-Za-z][A-Za-z0-9_]{0,63}/(zarr\.json|c(\.[0-9]{1,10})*)")
@@ -40,82 +36,12 @@ OnDamage = Callable[[Damage], DamagedObject]
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """Arrays and attributes ready to be written, with their digest."""
-
-    kind: str
-    key: str
-    arrays: dict[str, tuple[ArrayMeta, np.ndarray]]
-    attrs: dict[str, Any]
-    metrics: dict[str, Any]
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class Manifest:
     """What a manifest says, checked."""
 
     ref: Ref
     prefix: str
     objects: dict[str, Entry]
-
-
-def prepare(
-    name: tuple[str, str],
-    arrays: Mapping[str, ArraySpec],
-    attrs: Mapping[str, object],
-    metrics: dict[str, Any],
-) -> Content:
-    """Check the arrays, choose chunks and take the digest of the content."""
-    check_arrays(arrays)
-    if "store" in attrs:
-        msg = "dataset attribute 'store' is reserved; use another name"
-        raise UserError(msg)
-    planned: dict[str, tuple[ArrayMeta, np.ndarray]] = {}
-    listed: dict[str, object] = {}
-    for array, spec in sorted(arrays.items()):
-        data = plain(spec, array)
-        shape = chunks.chunk_shape(data.shape, spec.dims, data.itemsize)
-        described = attributes_of(spec, array)
-        meta = ArrayMeta(
-            data.dtype.name, data.shape, shape, spec.dims, compressed=True, attributes=described
-        )
-        planned[array] = (meta, data)
-        bits = digest(data.reshape(-1).view(np.uint8).data)
-        listed[array] = [meta.dtype, meta.shape, meta.dims, described, bits]
-    clean = {key: jsonable(value, f"attrs.{key}") for key, value in attrs.items()}
-    total = digest(canonical({"arrays": listed, "attrs": clean, "metrics": metrics}))
-    return Content(*name, planned, clean, metrics, total)
-
-
-def write(backend: Backend, prefix: str, content: Content) -> dict[str, Entry]:
-    """Write the tree below a private prefix; the objects with sizes and digests."""
-    objects: dict[str, Entry] = {}
-
-    def put(name: str, data: bytes) -> None:
-        backend.write(f"{prefix}/{name}", data)
-        objects[name] = (len(data), digest(data))
-
-    about = header("dataset", kind=content.kind, key=content.key)
-    put("zarr.json", group_json({**content.attrs, "store": about}))
-    for name, (meta, data) in content.arrays.items():
-        put(f"{name}/zarr.json", array_json(meta))
-        for index in chunks.indices(meta):
-            put(f"{name}/{chunk_name(index)}", compress(chunks.cut(data, meta, index)))
-    backend.flush(prefix)
-    return objects
-
-
-def manifest_body(content: Content, attempt: str, objects: Mapping[str, Entry]) -> dict[str, Any]:
-    """Body of the manifest that commits what `write` wrote."""
-    return {
-        "kind": content.kind,
-        "key": content.key,
-        "attempt": attempt,
-        "content": content.sha256,
-        "metrics": content.metrics,
-        "objects": objects,
-    }
 
 
 def read_manifest(raw: bytes, kind: str, key: str) -> Manifest:

@@ -4,18 +4,20 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from tomopt_tasks.store import audit, collect, datasets, pins, records, runs
+from tomopt_tasks.store import audit, collect, datasets, pins, records, runs, writing
 from tomopt_tasks.store.arrays import ArraySpec
 from tomopt_tasks.store.audit import Looked
 from tomopt_tasks.store.backend import DAMAGED, Backend, Stat
 from tomopt_tasks.store.collect import Garbage
-from tomopt_tasks.store.datasets import Content, Dataset, Manifest
+from tomopt_tasks.store.datasets import Dataset, Manifest
 from tomopt_tasks.store.errors import Damage, DamagedObject, KeyCollision, StoreUnavailable
 from tomopt_tasks.store.formats import jsonable, seal
 from tomopt_tasks.store.refs import Ref, base_path, check_name, manifest_path, record_path
 from tomopt_tasks.store.verify import Verifier, check_same, lost
+from tomopt_tasks.store.writing import Content, Draft, Tree
 
 COMMITTED = re.compile(r"([0-9a-f]{64})(\.zarr\.zip|\.json)")
 
@@ -99,13 +101,36 @@ class Store:
             UserError: arrays that xarray would not open, or the store cannot be written.
         """
         check_name(kind, key)
-        content = datasets.prepare((kind, key), arrays, attrs or {}, _metrics(metrics))
+        content = writing.prepare((kind, key), arrays, attrs or {}, _metrics(metrics))
         found = self._find_dataset(kind, key)
         if found is not None:
             if found.sha256 != content.sha256:
                 raise KeyCollision(kind, key, found.sha256, content.sha256)
             return found
-        return self._commit(content, uuid.uuid4().hex)
+        with self.draft(kind, key) as draft:
+            return self._commit(content, draft.tree)
+
+    @contextmanager
+    def draft(self, kind: str, key: str) -> Iterator[Draft]:
+        """A dataset to be written part by part; what is not committed inside is thrown away."""
+        check_name(kind, key)
+        tree = Tree(self.backend, f"{base_path(kind, key)}/{uuid.uuid4().hex}")
+        try:
+            yield Draft(tree, (kind, key))
+        finally:
+            if not tree.published:
+                self._discard(tree.prefix)
+
+    def commit(
+        self,
+        draft: Draft,
+        arrays: Mapping[str, ArraySpec],
+        attrs: Mapping[str, object],
+        metrics: Mapping[str, object],
+    ) -> Ref:
+        """Commit a draft, with the arrays that were not written part by part; see `put_dataset`."""
+        content = writing.prepare(draft.name, arrays, attrs, _metrics(metrics), draft.written)
+        return self._commit(content, draft.tree)
 
     def open_dataset(self, ref: Ref) -> Dataset:
         """A dataset for reading.
@@ -222,25 +247,20 @@ class Store:
     def _names(self, kind: str, part: str) -> list[str]:
         return self.backend.children(f"{kind}/{part}") if len(part) == 2 else []
 
-    def _commit(self, content: Content, attempt: str) -> Ref:
-        """Write below a private prefix, then publish the manifest that names it."""
+    def _commit(self, content: Content, tree: Tree) -> Ref:
+        """Write what is left below a private prefix, then publish the manifest that names it."""
         kind, key = content.kind, content.key
-        prefix = f"{base_path(kind, key)}/{attempt}"
-        try:
-            objects = datasets.write(self.backend, prefix, content)
-        except BaseException:
-            self._discard(prefix)
-            raise
-        data = seal("manifest", datasets.manifest_body(content, attempt, objects))
+        tree.write(content)
+        data = seal("manifest", writing.manifest_body(content, tree))
         ref = datasets.read_manifest(data, kind, key).ref
         path = manifest_path(kind, key)
-        try:  # any other failure may come after the manifest became visible: keep the attempt
+        tree.published = True  # a failure may come after the manifest became visible: keep it
+        try:
             won = self._publish(path, data, ref, lambda: self._find_dataset(kind, key))
         except KeyCollision:
-            self._discard(prefix)
+            tree.published = False
             raise
-        if won is not ref:
-            self._discard(prefix)
+        tree.published = won is ref
         return won
 
     def _find_record(self, kind: str, key: str) -> Ref | None:

@@ -6,7 +6,7 @@ block of ``BLOCK`` muons for the scattering; chunks only group blocks and change
 the user's own takes the place of the source, or of source and scattering.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -64,34 +64,73 @@ def transport(  # noqa: PLR0913, PLR0917  (what a bank depends on)
         UserError: the grid is not that of the world, too few muons cross the volume, or a table
             does not hold what is needed.
     """
+    states = x0.new_empty(len(x0), muons.per_volume, len(COLUMNS), dtype=torch.float64)
+    generated = torch.empty(len(x0), dtype=torch.int64, device=x0.device)
+    done = 0
+    for state, count in transported(
+        x0, world, muons, scatter, seed, split, replica, first_volume=first_volume
+    ):
+        volumes = slice(done, done + len(state))
+        states[volumes], generated[volumes] = state, count
+        done += len(state)
+    return states, generated
+
+
+def transported(  # noqa: PLR0913, PLR0917  (as above)
+    x0: Float[Tensor, "vol z x y"],
+    world: World,
+    muons: MuonSettings,
+    scatter: ScatterSettings,
+    seed: int,
+    split: str,
+    replica: int = 0,
+    *,
+    first_volume: int = 0,
+) -> Iterator[tuple[Float[Tensor, "some mu 9"], Int[Tensor, " some"]]]:
+    """The same volume by volume, a few at a time and in order, in the memory of those few.
+
+    Arguments, results and errors are those of :func:`transport`.
+    """
     if tuple(x0.shape[1:]) != world.shape:
         got = tuple(x0.shape[1:])
         raise UserError(f"x0: got {got} voxels along (z, x, y), but the world has {world.shape}")
-    x0, device = x0.double(), x0.device
-    states = x0.new_empty(len(x0), muons.per_volume, len(COLUMNS))
-    generated = torch.empty(len(x0), dtype=torch.int64, device=device)
     per_chunk = max(1, CHUNK // min(BLOCK, muons.per_volume))
     for low in range(0, len(x0), per_chunk):
-        volumes = slice(low, min(low + per_chunk, len(x0)))
-        numbers = range(first_volume + volumes.start, first_volume + volumes.stop)
+        some = x0[low : low + per_chunk].double()
+        numbers = range(first_volume + low, first_volume + low + len(some))
         names = [(split, replica, number) for number in numbers]
-        if isinstance(muons.source, TableSettings):
-            incident, behind = table_muons(muons, world, split, numbers, replica, device)
-        else:
-            streams = [stream(seed, "muons", *name, device=device) for name in names]
-            incident, behind = incident_muons(muons, world, streams, muons.per_volume), None
-        generated[volumes] = incident.generated
-        if behind is not None:
-            states[volumes] = torch.stack([*incident.above, *behind, incident.momentum], -1)
-            continue
-        for first in range(0, muons.per_volume, BLOCK):
-            block = slice(first, first + BLOCK)
-            names_here = [("scatter", *name, first // BLOCK) for name in names]
-            streams = [stream(seed, *name, device=device) for name in names_here]
-            columns = _simulate(x0[volumes], _take(incident, block), world, scatter, streams)
-            for i, column in enumerate(columns):
-                states[volumes, block, i] = column
-    return states, generated
+        yield _chunk(some, world, muons, scatter, seed, names)
+
+
+def _chunk(
+    x0: Float[Tensor, "vol z x y"],
+    world: World,
+    muons: MuonSettings,
+    scatter: ScatterSettings,
+    seed: int,
+    names: Sequence[tuple[str, int, int]],
+) -> tuple[Float[Tensor, "vol mu 9"], Int[Tensor, " vol"]]:
+    """One chunk of :func:`transported`; names are split, replica and number of each volume."""
+    device, source = x0.device, muons.source
+    if isinstance(source, TableSettings):
+        split, replica, first = names[0]
+        numbers = range(first, first + len(names))
+        incident, behind = table_muons(muons, world, split, numbers, replica, device)
+    else:
+        streams = [stream(seed, "muons", *name, device=device) for name in names]
+        incident, behind = incident_muons(muons, world, streams, muons.per_volume), None
+    if behind is not None:
+        state = torch.stack([*incident.above, *behind, incident.momentum], -1)
+        return state, incident.generated
+    states = x0.new_empty(len(x0), muons.per_volume, len(COLUMNS))
+    for first in range(0, muons.per_volume, BLOCK):
+        block = slice(first, first + BLOCK)
+        names_here = [("scatter", *name, first // BLOCK) for name in names]
+        streams = [stream(seed, *name, device=device) for name in names_here]
+        columns = _simulate(x0, _take(incident, block), world, scatter, streams)
+        for i, column in enumerate(columns):
+            states[:, block, i] = column
+    return states, incident.generated
 
 
 def _take(muons: IncidentMuons, part: slice) -> IncidentMuons:

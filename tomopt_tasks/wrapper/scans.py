@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.rng import stream
+from tomopt_tasks.transport.states import States, mirrored_states
 
 BLOCK = 4096
 """Muons that share one draw of random numbers: the unit of reproducibility."""
@@ -43,12 +44,13 @@ class BankedPassives:
     Args:
         x0: radiation lengths [m].
         target: what is to be predicted, one a volume.
-        state: (x, y, tan_x, tan_y) at the top, the same at the bottom of the passive volume, p.
+        state: (x, y, tan_x, tan_y) at the top, the same at the bottom of the passive volume, p;
+            (vol, mu, 9). Only the volumes of one scan are looked at at a time.
     """
 
     x0: Float[Tensor, "vol z x y"]
     target: Float[Tensor, "vol ..."]
-    state: Float[Tensor, "vol mu 9"]
+    state: States
     first: int = 0
     """Number of the first volume in the whole set; names the streams of the hits."""
 
@@ -102,12 +104,7 @@ def mirrored(passives: BankedPassives, turn: int, size: tuple[float, float]) -> 
             "fit.mirror: the training volumes are not their own mirror images in x and y, so that "
             "mirrored muons would belong to other objects; set fit.mirror to false"
         )
-    image = (torch.arange(len(x0)) + turn) % 4
-    state = passives.state.clone()
-    for axis, turned in ((0, image % 2 == 1), (1, image >= 2)):
-        for position, slope in ((axis, axis + 2), (axis + 4, axis + 6)):
-            state[turned, :, position] = size[axis] - state[turned, :, position]
-            state[turned, :, slope] = -state[turned, :, slope]
+    state = mirrored_states(passives.state, turn, size)
     return BankedPassives(x0, passives.target, state, passives.first)
 
 

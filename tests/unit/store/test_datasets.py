@@ -9,6 +9,7 @@ from tomopt_tasks.core import UserError
 from tomopt_tasks.rng import stream
 from tomopt_tasks.store import ArraySpec, KeyCollision, chunks, open_store
 from tomopt_tasks.store.codec import ITEM_BYTES
+from tomopt_tasks.store.refs import base_path
 
 
 def normal(*shape):
@@ -187,3 +188,66 @@ def test_a_view_may_not_take_a_reserved_name(store, key_of):
             store.put_record(
                 "checkpoint", key_of(1), {}, views={name: ArraySpec(np.zeros(1), ("x",))}
             )
+
+
+def parts_of(data, *lengths):
+    start = 0
+    for length in lengths:
+        yield data[:, start : start + length]
+        start += length
+
+
+def attempts(store, key):
+    paths = store.backend.listing(base_path("bank", key))
+    return len({path.split("/")[3] for path in paths})
+
+
+BANK = ("replica", "volume", "muon", "column")
+
+
+@pytest.mark.parametrize("lengths", [(11,), (1,) * 11, (4, 0, 6, 1)], ids=["one", "each", "some"])
+def test_an_array_in_parts_is_stored_as_if_it_came_whole(store, key_of, small_chunks, lengths):
+    data, counts = normal(1, 11, 3, 9), ArraySpec(np.arange(11), ("volume",))
+    whole = {"state": ArraySpec(data, BANK, "m", "states"), "counts": counts}
+    expected = store.put_dataset("bank", key_of("whole"), whole, {"rate": 2.0}, {"n": 11})
+    promised = ArraySpec.promised(data.shape, "float64", BANK, units="m", description="states")
+    with store.draft("bank", key_of("parts")) as draft:
+        draft.put_rows("state", promised, parts_of(data, *lengths))
+        ref = store.commit(draft, {"counts": counts}, {"rate": 2.0}, {"n": 11})
+    assert (ref.sha256, ref.metrics) == (expected.sha256, expected.metrics)
+    back = open_store(store.url).open_dataset(ref)
+    np.testing.assert_array_equal(back.array("state"), data)
+    one, other = (store.open_dataset(r)._manifest.objects for r in (ref, expected))
+    assert {n: e for n, e in one.items() if n != "zarr.json"} == {
+        n: e for n, e in other.items() if n != "zarr.json"
+    }
+    with store.draft("bank", key_of("whole")) as draft:  # once more, under the key that is there
+        draft.put_rows("state", promised, parts_of(data, *lengths))
+        assert store.commit(draft, {"counts": counts}, {"rate": 2.0}, {"n": 11}) == expected
+    with store.draft("bank", key_of("whole")) as draft:
+        draft.put_rows("state", promised, parts_of(-data, *lengths))
+        with pytest.raises(KeyCollision):
+            store.commit(draft, {"counts": counts}, {"rate": 2.0}, {"n": 11})
+    assert store.find("bank", key_of("whole")) == expected
+    assert attempts(store, key_of("whole")) == 1
+
+
+def test_parts_that_are_not_what_was_promised_leave_nothing(store, key_of):
+    data = normal(1, 4, 3, 9)
+    promised = ArraySpec.promised(data.shape, "float64", BANK)
+    wrong = {
+        "rows": [data[:, :3]],
+        "more": [data, data],
+        "shape": [data[:, :, :2]],
+        "dtype": [data.astype(np.float32)],
+    }
+    for parts in wrong.values():
+        with (
+            store.draft("bank", key_of("x")) as draft,
+            pytest.raises(ValueError, match=r"a part \(|rows came"),
+        ):
+            draft.put_rows("state", promised, parts)
+    with store.draft("bank", key_of("x")) as draft, pytest.raises(ValueError, match="one entry"):
+        draft.put_rows("state", ArraySpec.promised((2, 4, 3, 9), "float64", BANK), [])
+    assert store.find("bank", key_of("x")) is None
+    assert attempts(store, key_of("x")) == 0

@@ -1,0 +1,99 @@
+"""Banks that are read scan by scan: equal bits, and never more of them in memory than a scan."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.pipeline.common import changed
+from tests.unit.wrapper.common import passives
+from tests.unit.wrapper.test_replay import N_MUONS, gradients
+from tomopt_tasks import stages
+from tomopt_tasks.planning.plan import plan_study
+from tomopt_tasks.store import open_store
+from tomopt_tasks.store.datasets import Dataset
+from tomopt_tasks.transport import bank as bank_module
+from tomopt_tasks.transport.states import LazyStates, first_muons, mirrored_states
+from tomopt_tasks.wrapper import scans
+from tomopt_tasks.wrapper.scans import BankedPassives, mirrored
+
+
+class Asked:
+    """States that know how many volumes were ever asked for at once."""
+
+    def __init__(self, state) -> None:
+        self.most = 0
+        self.lazy = LazyStates(tuple(state.shape), lambda a, b: self._load(state, a, b))
+
+    def _load(self, state, first, stop):
+        self.most = max(self.most, stop - first)
+        return state[first:stop].clone()
+
+
+@pytest.mark.parametrize("case", ["sums", "quantiles"])
+def test_a_bank_that_is_read_scan_by_scan_gives_the_same_bits(case, monkeypatch):
+    monkeypatch.setattr(scans, "CHUNK", 2 * N_MUONS)
+    held = passives()
+    whole, _ = gradients(case, 0)
+    asked = Asked(held.state)
+    lazy, _ = gradients(case, 0, bank=BankedPassives(held.x0, held.target, asked.lazy))
+    assert asked.most == 2
+    assert all(torch.equal(whole[name], lazy[name]) for name in whole)
+
+
+def test_shorter_and_mirrored_exposures_are_those_of_the_whole_bank():
+    held = passives()
+    asked = Asked(held.state)
+    assert torch.equal(first_muons(asked.lazy, 7)[1:3], held.state[1:3, :7])
+    assert first_muons(asked.lazy, 7).shape == (6, 7, 9)
+    lazy = BankedPassives(held.x0, held.target, asked.lazy)
+    whole = mirrored(held, 3, (1.0, 1.0)).state
+    assert torch.equal(mirrored(lazy, 3, (1.0, 1.0)).state[2:5], whole[0:6][2:5])
+    assert torch.equal(mirrored_states(held.state, 3, (1.0, 1.0))[4:6], whole[0:6][4:6])
+    assert asked.most == 3
+    with pytest.raises(ValueError, match="consecutive"):
+        asked.lazy[::2]
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A stored bank of 14 volumes, made and cut five volumes at a time or less."""
+    made = []
+    chunk = bank_module._chunk
+
+    def watched(x0, *args):
+        made.append(len(x0))
+        return chunk(x0, *args)
+
+    monkeypatch.setattr(bank_module, "_chunk", watched)
+    monkeypatch.setattr(bank_module, "CHUNK", 240)
+    monkeypatch.setattr("tomopt_tasks.store.chunks.TARGET_BYTES", 5 * 60 * 72)
+    store = open_store(tmp_path)
+    plan = plan_study(changed(("scenes.train.per_height", "7")))
+    by_label = {stage.label: stage for stage in plan}
+    volumes, transport = by_label["train volumes"], by_label["train bank"]
+    parents = {"volumes": stages.make_volumes(store, volumes.key, volumes.inputs, {})}
+    ref = stages.transport_muons(store, transport.key, transport.inputs, parents)
+    return store, ref, {**parents, "bank": ref}, made
+
+
+def test_the_bank_stage_holds_a_few_volumes_at_a_time(stored):
+    _, ref, _, made = stored
+    assert made == [4, 4, 4, 2]
+    assert ref.metrics["muons"] == 14 * 60
+
+
+def test_a_large_bank_is_read_chunk_by_chunk(stored, monkeypatch):
+    store, ref, parents, _ = stored
+    expected = store.open_dataset(ref).array("state")[0]
+    small, _ = stages._passives(store, parents)
+    assert isinstance(small.state, torch.Tensor)
+    read = []
+    rows = Dataset.rows
+    monkeypatch.setattr(
+        Dataset, "rows", lambda self, name, of: read.append((name, of)) or rows(self, name, of)
+    )
+    monkeypatch.setattr(stages, "HELD", 0)
+    large = stages._states(store.open_dataset(ref))
+    for first in range(0, 14, 3):
+        np.testing.assert_array_equal(large[first : first + 3], expected[first : first + 3])
+    assert read == [("state", slice(k * 5, k * 5 + 5)) for k in range(3)]  # each chunk once

@@ -1,0 +1,71 @@
+"""States of the muons of a bank, whole in memory or loaded some volumes at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@runtime_checkable
+class States(Protocol):
+    """Rows of a bank for volume after volume, (vol, mu, 9); a tensor is one of these."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Volumes, muons of each, columns."""
+        ...
+
+    def __getitem__(self, volumes: slice, /) -> Tensor:
+        """Those of some consecutive volumes."""
+        ...
+
+
+@dataclass(frozen=True)
+class LazyStates:
+    """States that are loaded, or made, each time they are looked at."""
+
+    shape: tuple[int, ...]
+    """Volumes, muons of each, columns."""
+    load: Callable[[int, int], Tensor]
+    """From the first volume up to, not including, the last."""
+
+    def __getitem__(self, volumes: slice, /) -> Float[Tensor, "vol mu 9"]:
+        """Those of some consecutive volumes."""
+        start, stop, step = volumes.indices(self.shape[0])
+        if step != 1:
+            raise ValueError(f"volumes {volumes} of a bank; take consecutive ones")
+        return self.load(start, max(start, stop))
+
+
+def first_muons(states: States, n_muons: int) -> States:
+    """A shorter exposure: the first muons of each volume."""
+    if isinstance(states, Tensor):
+        return states[:, :n_muons]
+    shape = (states.shape[0], n_muons, *states.shape[2:])
+    return LazyStates(shape, lambda first, stop: states[first:stop][:, :n_muons])
+
+
+def mirrored_states(states: States, turn: int, size: tuple[float, float]) -> States:
+    """The same muons in mirror image: volume v in image (v + turn) mod 4.
+
+    Images: as it is, x turned, y turned, both turned.
+
+    Args:
+        states: as they were transported.
+        turn: which image comes first.
+        size: width of the volumes in x and y [m].
+    """
+
+    def load(first: int, stop: int) -> Tensor:
+        state = states[first:stop].clone()
+        image = (torch.arange(first, stop) + turn) % 4
+        for axis, turned in ((0, image % 2 == 1), (1, image >= 2)):
+            for position, slope in ((axis, axis + 2), (axis + 4, axis + 6)):
+                state[turned, :, position] = size[axis] - state[turned, :, position]
+                state[turned, :, slope] = -state[turned, :, slope]
+        return state
+
+    return LazyStates(tuple(states.shape), load)
