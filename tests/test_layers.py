@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 PHYSICS = [
     "core",
+    "input_files",
     "quantities",
     "rng",
     "materials",

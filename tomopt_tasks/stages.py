@@ -57,7 +57,8 @@ def make_volumes(store: Store, key: str, inputs: VolumesInputs, parents: Parents
         "volume_id": ArraySpec(np.arange(len(target), dtype=np.int64), ("volume",)),
     }
     return store.put_dataset(
-        "volumes", key, arrays, {"scene": inputs.scene.model_dump(mode="json")},
+        "volumes", key, arrays,
+        {"scene": inputs.scene.model_dump(mode="json", context={"key": True})},
         {"volumes": len(target)},
     )  # fmt: skip
 

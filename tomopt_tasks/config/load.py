@@ -11,8 +11,8 @@ from tomopt_tasks.config.constraints import Constraints
 from tomopt_tasks.config.detector_checks import check_detector
 from tomopt_tasks.config.detector_file import DetectorFile
 from tomopt_tasks.config.document import Document
+from tomopt_tasks.config.input_files import admit_input_files
 from tomopt_tasks.config.messages import located, sentence
-from tomopt_tasks.config.muon_tables import admit_muon_tables
 from tomopt_tasks.config.own_parts import admit_own_parts
 from tomopt_tasks.config.paths import Path, get_value
 from tomopt_tasks.config.problems import Problem
@@ -40,7 +40,7 @@ def load_study(path: FilePath | str, overrides: Sequence[Override] = ()) -> Stud
     """
     document = compose(FilePath(path), overrides)
     admit_own_parts(document)
-    admit_muon_tables(document)
+    admit_input_files(document)
     try:
         written = StudyFile.model_validate(document.data)
     except ValidationError as error:

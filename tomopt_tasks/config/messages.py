@@ -85,15 +85,17 @@ def located(problem: Problem, document: Document, n_more: int = 0) -> UserError:
 def _place(details: ErrorDetails, data: Any) -> Path:  # noqa: ANN401
     """The place without the tags that pydantic puts in for the members of a union."""
     path: list[str | int] = []
+    tagged = False  # kind: file has an entry of the name of its tag
     for step in details["loc"]:
         if step in _SHORT and not isinstance(data, dict):  # 0.1 or [1.0, 0.1] for a ramp
             path += [_SHORT[step]] if isinstance(data, list) else []
             continue
         is_tag = isinstance(step, str) and step.startswith("<")
-        is_kind = isinstance(data, dict) and step not in data and data.get("kind") == step
+        is_kind = not tagged and isinstance(data, dict) and data.get("kind") == step
         if not is_tag and not is_kind:
             path.append(step)
             data = get_value(data, (step,))
+        tagged = is_kind
     context = details.get("ctx", {})
     problem = context.get("error")
     inner = problem.path if isinstance(problem, Problem) else context.get("path", ())

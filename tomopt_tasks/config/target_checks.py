@@ -4,7 +4,7 @@ from tomopt_tasks.config.problems import Problem
 from tomopt_tasks.evaluation.settings import EvaluationSettings
 from tomopt_tasks.inference.settings import InferenceSettings
 from tomopt_tasks.losses.settings import LossSettings
-from tomopt_tasks.volume.scene_settings import VOXELS_ONLY, SceneSettings
+from tomopt_tasks.volume.scene_settings import SceneSettings, has_number
 from tomopt_tasks.wrapper.settings import FitSettings
 
 LOSSES = {
@@ -36,10 +36,10 @@ def check_targets(scene: SceneSettings, inference: InferenceSettings, split: str
     """
     path = ("scenes", split, "kind")
     ladle = inference.kind in ("poca_z_fill_level", "edge_detector")
-    if ladle and scene.kind != "ladle_furnace":
+    if ladle and scene.kind not in ("ladle_furnace", "file"):
         text = f'got "{scene.kind}", but inference.kind {inference.kind} predicts fill heights; '
         raise Problem(path, text + "write ladle_furnace or another inference.kind")
-    if inference.kind != "voxel_x0" and isinstance(scene, VOXELS_ONLY):
+    if inference.kind != "voxel_x0" and not has_number(scene):
         text = f'got "{scene.kind}", which has no one number per volume that {inference.kind} '
         raise Problem(path, text + "could predict; use inference.kind voxel_x0")
 

@@ -1,14 +1,13 @@
 """Where muons come from: the source, the plane that they start on, and how many."""
 
-import hashlib
 from math import pi
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_serializer, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import MUON_MASS, Config
+from tomopt_tasks.input_files import InputFile
 from tomopt_tasks.quantities import (
     Angle,
     Count,
@@ -66,29 +65,8 @@ FluxSettings = Shukla2016Settings | Guan2015Settings
 """Any model of the flux."""
 
 
-class TableFile(Config):
-    """One file of a table source."""
-
-    file: Annotated[str, Field(min_length=1)]
-    """CSV, Parquet or npz; relative to the file that names it."""
-    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    """Digest of the file; filled in when the study is read. One that was written and does not fit
-    is refused."""
-
-    @field_serializer("file")
-    def _file(
-        self,
-        file: str,
-        info: Any,
-    ) -> str:
-        """What a file is called enters no key: its digest does."""
-        return "" if (info.context or {}).get("key") else file
-
-
-def table_digest(file: Path) -> str:
-    """The sha256 of a file, 64 hex digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+class TableFile(InputFile):
+    """One file of a table source: CSV, Parquet or npz."""
 
 
 class TableSettings(Config):

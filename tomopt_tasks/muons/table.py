@@ -17,9 +17,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tomopt_tasks.core import UserError
+from tomopt_tasks.input_files import file_digest
 from tomopt_tasks.muons.aim import crosses_box
 from tomopt_tasks.muons.plane import Box
-from tomopt_tasks.muons.settings import MuonSettings, TableFile, TableSettings, table_digest
+from tomopt_tasks.muons.settings import MuonSettings, TableFile, TableSettings
 from tomopt_tasks.muons.source import IncidentMuons
 from tomopt_tasks.quantities import parse_quantity
 
@@ -237,7 +238,7 @@ def _planned(entry: TableFile) -> MuonTable:
 def _read_once(entry: TableFile, _changed: int, _size: int) -> MuonTable:
     """Chunks and exposures of one process read the file once."""
     file = Path(entry.file)
-    if entry.sha256 and table_digest(file) != entry.sha256:
+    if entry.sha256 and file_digest(file) != entry.sha256:
         raise UserError(f"{file} has changed since this was planned; run the study again")
     return read_muon_table(file)
 

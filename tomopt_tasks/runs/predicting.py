@@ -1,6 +1,5 @@
 """Predict a user's own object with a detector of a run."""
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from tomopt_tasks.reports.text import Answer
 from tomopt_tasks.runs.manifest import study_of
 from tomopt_tasks.store.store import Store
 from tomopt_tasks.transport.bank import transport
+from tomopt_tasks.volume.grid_files import check_grids, read_grids
 from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.build import build_volume, build_wrapper
@@ -47,30 +47,21 @@ class Predicted:
 
 
 def read_object(file: Path, world: World) -> Float[Tensor, "vol z x y"]:
-    """Radiation lengths [m] of one or several objects from an npz file.
+    """Radiation lengths [m] of one or several objects from a file of voxel grids.
 
     Args:
-        file: holds the array ``x0``, (z, x, y) with z index 0 the lowest, or (volume, z, x, y).
+        file: npz or CSV, see ``volume.grid_files``.
         world: gives the shape.
 
     Raises:
-        UserError: no such file, no such array, another shape, or lengths that are not positive.
+        UserError: no such file, no grids in it, or not those of the world.
     """
+    grids = read_grids(file)
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            x0 = np.asarray(arrays["x0"], dtype=np.float64)
-    except (OSError, ValueError, TypeError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        text = "write it with numpy.savez(file, x0=...)"
-        raise UserError(f"{file} is no npz file with the array x0; {text}") from error
-    x0 = x0[None] if x0.ndim == 3 else x0
-    if x0.ndim != 4 or len(x0) == 0 or x0.shape[1:] != world.shape:
-        raise UserError(
-            f"{file}: x0 has the shape {x0.shape}, but the world of the run has {world.shape} "
-            "voxels (z, x, y); give one grid of that shape, or several"
-        )
-    if not (x0 > 0).all():
-        raise UserError(f"{file}: radiation lengths must be > 0 m (infinite for vacuum)")
-    return torch.from_numpy(x0)
+        check_grids(grids, world)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    return torch.from_numpy(grids.x0)
 
 
 def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> Predicted:

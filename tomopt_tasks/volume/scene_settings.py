@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import Config
+from tomopt_tasks.input_files import InputFile
 from tomopt_tasks.quantities import (
     Count,
     Flag,
@@ -169,6 +170,32 @@ class LeadInBerylliumSettings(_Drawn):
         return self
 
 
+class FileSceneSettings(InputFile):
+    """Objects of your own: grids of radiation lengths or materials from an npz or CSV file.
+
+    npz: ``x0`` [m], ``x0 [cm]`` or ``material``, of the shape (z, x, y) or (volume, z, x, y). CSV:
+    a row a voxel with ``x [cm]``, ``y [cm]``, ``z [cm]`` of its centre, ``x0 [cm]`` or
+    ``material``, maybe ``volume`` from 0. Both: maybe ``target``, one number for each volume.
+    """
+
+    kind: Literal["file"] = "file"
+    """Name of this family."""
+    first: Natural = 0
+    """Number of the first volume of the file to take; >= 0."""
+    volumes: Count | None = None
+    """How many volumes to take; >= 1; null: all from ``first`` on; filled in when the study is
+    read."""
+    target: Literal["number", "voxels"] | None = None
+    """What predictions are judged by: the file's ``target`` (for ladles the fill height [m]), or
+    the radiation lengths of its voxels; null: ``target`` if the file has it; filled in when the
+    study is read."""
+
+    @property
+    def n_volumes(self) -> int:
+        """Number of volumes."""
+        return self.volumes or 1
+
+
 SceneSettings = Annotated[
     LadleFurnaceSettings
     | VoxelSettings
@@ -177,10 +204,18 @@ SceneSettings = Annotated[
     | ULorrySettings
     | SmallWallsSettings
     | BoxesSettings
-    | LeadInBerylliumSettings,
+    | LeadInBerylliumSettings
+    | FileSceneSettings,
     Field(discriminator="kind"),
 ]
 """Any family of objects."""
 
 VOXELS_ONLY = (VoxelSettings, SmallWallsSettings, BoxesSettings, LeadInBerylliumSettings)
 """Families without one number per volume: only the radiation lengths of voxels are a target."""
+
+
+def has_number(scene: SceneSettings) -> bool:
+    """Whether the family has one number per volume that a prediction can be judged by."""
+    if isinstance(scene, FileSceneSettings):
+        return scene.target == "number"
+    return not isinstance(scene, VOXELS_ONLY)

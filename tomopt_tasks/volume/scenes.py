@@ -11,11 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopt_tasks.core import UserError
+from tomopt_tasks.input_files import read_planned
 from tomopt_tasks.materials import find_material
 from tomopt_tasks.volume import cubes
 from tomopt_tasks.volume.families import FAMILIES
 from tomopt_tasks.volume.grid import border_index, whole_voxels
-from tomopt_tasks.volume.scene_settings import SceneSettings
+from tomopt_tasks.volume.grid_files import check_grids, read_grids
+from tomopt_tasks.volume.scene_settings import FileSceneSettings, SceneSettings
 from tomopt_tasks.volume.settings import LadleFurnaceSettings, World
 from tomopt_tasks.volume.varied import varied_ladles
 
@@ -66,5 +68,24 @@ def ladle_furnace(world: World, scene: LadleFurnaceSettings, seed: int, split: s
     return torch.stack(grids).repeat(scene.per_height, 1, 1, 1), target.repeat(scene.per_height)
 
 
-MAKERS: dict[str, Callable[..., Scene]] = {"ladle_furnace": ladle_furnace} | FAMILIES
+def file_scene(world: World, scene: FileSceneSettings, _seed: int, _split: str) -> Scene:
+    """Objects of a file; targets are zero where it has none or voxels are judged.
+
+    Raises:
+        UserError: see ``read_grids`` and ``check_grids``; or the file has changed.
+    """
+    grids = read_grids(scene.file, read_planned(scene))
+    check_grids(grids, world)
+    taken = slice(scene.first, None if scene.volumes is None else scene.first + scene.volumes)
+    x0 = torch.from_numpy(grids.x0[taken].copy())
+    if grids.target is None or scene.target == "voxels":
+        return x0, x0.new_zeros(len(x0))
+    return x0, torch.from_numpy(grids.target[taken].copy())
+
+
+MAKERS: dict[str, Callable[..., Scene]] = {
+    "ladle_furnace": ladle_furnace,
+    "file": file_scene,
+    **FAMILIES,
+}
 """Maker of each kind of scene settings."""

@@ -69,7 +69,7 @@ def test_every_bounded_quantity_states_its_unit_and_bound(name):
 def test_every_part_has_defaults_or_is_a_thing_with_a_place(name):
     required = {field for field, info in CLASSES[name].model_fields.items() if info.is_required()}
     placed = {"PanelGroup": {"z"}, "GroupedDetector": {"groups"}, "Within": {"z"}, "Tie": {"tie"}}
-    placed |= {"TableFile": {"file"}, "TableSettings": {"rate"}}
+    placed |= {"TableFile": {"file"}, "TableSettings": {"rate"}, "FileSceneSettings": {"file"}}
     placed |= {"LayerSettings": {"panels"}, "DetectorSettings": {"layers"}}
     assert required == placed.get(name, set())
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tomopt_tasks.core import UserError
-from tomopt_tasks.muons.settings import MuonSettings, TableFile, TableSettings, table_digest
+from tomopt_tasks.input_files import file_digest
+from tomopt_tasks.muons.settings import MuonSettings, TableFile, TableSettings
 from tomopt_tasks.muons.source import generation_rate
 from tomopt_tasks.muons.table import read_muon_table
 from tomopt_tasks.rng import stream
@@ -65,7 +66,7 @@ def write(table, file: Path):
 
 
 def source(file, per_volume=50, **settings):
-    entry = TableFile(file=str(file), sha256=table_digest(file))
+    entry = TableFile(file=str(file), sha256=file_digest(file))
     return MuonSettings(
         source=TableSettings(rate=10.0, test=entry), per_volume=per_volume, **settings
     )
