@@ -45,6 +45,7 @@ READERS: list[tuple[str, set[str]]] = [
     (r"scenes\.test\..*", {"test volumes"}),
     (r"muons\.(replicas|fresh)", set()),  # see below: other banks, not other bytes
     (r"muons\.train_seed", {"train bank"}),
+    (r"muons\.test_seed", {"test bank"}),
     (r"(muons|transport)\..*", BANKS),
     (r"detectors\.start\.gap", START),  # a prediction does not move panels
     (r"detectors\.start\..*", START | OF["start"]),
@@ -59,7 +60,7 @@ READERS: list[tuple[str, set[str]]] = [
     (r"fit\.phases\[1\]\..*", FINE),
     (r"fit\.(start|phases)", set()),  # see below
     (r"fit\..*", set()),  # phases have taken up what the fit says
-    (r"evaluation\.(edges|exposures|seed)", SCORES | JUDGED),
+    (r"evaluation\.(edges|exposures|seed|fiducial_cuts)", SCORES | JUDGED),
     (r"evaluation\..*", JUDGED),
     (r"compare", set()),  # see below
 ]

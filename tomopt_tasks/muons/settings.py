@@ -133,3 +133,6 @@ class MuonSettings(Config):
     train_seed: Seed | None = None
     """Names those of the training muons; null: ``seed``. With another number a fit sees other muons
     while designs are still judged on the same ones."""
+    test_seed: Seed | None = None
+    """Names those of the test muons; null: ``seed``. Another number judges the same fits, with the
+    same calibration, on another bank."""

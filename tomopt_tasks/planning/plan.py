@@ -124,9 +124,10 @@ class _Planner:
 
     def _bank(self, split: Split, replica: int, count: int, volumes: Stage) -> None:
         muons = self.study.muons
-        train_seed = muons.seed if muons.train_seed is None else muons.train_seed
-        seed = train_seed if split == "train" else muons.seed
-        neutral: dict[str, Any] = {"replicas": 1, "fresh": False, "seed": seed, "train_seed": None}
+        own = {"train": muons.train_seed, "test": muons.test_seed}.get(split)
+        seed = muons.seed if own is None else own
+        neutral: dict[str, Any] = {"replicas": 1, "fresh": False, "seed": seed}
+        neutral |= {"train_seed": None, "test_seed": None}
         if isinstance(muons.source, TableSettings):
             neutral["source"] = muons.source.only(split)
         inputs = BankInputs(

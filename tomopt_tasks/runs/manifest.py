@@ -95,6 +95,8 @@ def seeds_of(study: Study) -> dict[str, int]:
     seeds = {"scenes": study.scenes.seed, "muons": study.muons.seed}
     if study.muons.train_seed is not None:
         seeds["training muons"] = study.muons.train_seed
+    if study.muons.test_seed is not None:
+        seeds["test muons"] = study.muons.test_seed
     return seeds | {"fit": study.fit.seed, "evaluation": study.evaluation.seed}
 
 

@@ -42,23 +42,35 @@ def test_all_classes_of_the_hybrid_search_cost_the_same():
     assert len(base.detectors["start"].panels) == 8
 
 
-def test_the_headline_keeps_the_policies_apart_and_judges_on_800_ladles():
+def test_the_headline_keeps_policies_and_banks_apart_and_judges_on_800_ladles_and_1600_others():
     found = tables("headline")
-    assert [table.label for table in found] == ["two_each_side", "all_panels"]
+    policies, volumes = ("two_each_side", "all_panels"), {"first": 800, "second": 1600}
+    assert [table.label for table in found] == [f"{p}, {b}" for p in policies for b in volumes]
     for table in found:
+        policy, _, bank = table.label.partition(", ")
         names = [entry.name for entry in table.inputs.entries]
         assert names == ["start", "fit", "baseline_1", "baseline_2"]
         study = table.plans[0].member.study
-        assert study.inference.acceptance == table.label
-        assert study.scenes.test.n_volumes == 800
-        assert study.scenes.test.per_height == 100
+        assert study.inference.acceptance == policy
+        assert study.scenes.test.n_volumes == volumes[bank]
     roles = ("test/baseline_1/-", "valid/baseline_2/-")
-    assert all(found[0].parents[role] != found[1].parents[role] for role in roles)
+    assert all(found[0].parents[role] != found[2].parents[role] for role in roles)
+
+
+def test_both_banks_of_the_headline_judge_the_same_fits_with_the_same_calibration():
+    plan = plan_campaign(load_campaign(FOLDER / "ladle_headline.yaml", [("axes.seed.seeds", "1")]))
+    keys = {each.name: {stage.label: stage.key for stage in each.stages} for each in plan.members}
+    for policy in ("two_each_side", "all_panels"):
+        first, second = (keys[f"policy={policy},bank={b},seed=1"] for b in ("first", "second"))
+        other = {label for label in first if first[label] != second[label]}
+        assert "fine epoch 50" in first
+        assert {label for label in other if "test" not in label} == {"evaluation"}
+        assert {"test bank", "fit on test", "baseline_2 on test"} <= other
 
 
 def test_fits_of_the_headline_see_ten_sets_of_training_muons():
     members = load_campaign(FOLDER / "ladle_headline.yaml").members
-    assert len(members) == 20
+    assert len(members) == 40
     assert len({member.study.muons.train_seed for member in members}) == 10
     assert len({member.study.muons.seed for member in members}) == 1
 
