@@ -14,6 +14,7 @@ PHYSICS = [
     "input_files",
     "quantities",
     "rng",
+    "own",
     "materials",
     "utils",
     "muons",

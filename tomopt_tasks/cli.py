@@ -245,7 +245,7 @@ def schema() -> None:
 
 
 def _trust(folders: list[Path] | None) -> None:
-    from tomopt_tasks.losses.own import trust as trust_folders  # noqa: PLC0415
+    from tomopt_tasks.own import trust as trust_folders  # noqa: PLC0415
 
     trust_folders(folders or ())
 

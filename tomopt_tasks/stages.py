@@ -14,6 +14,7 @@ from torch import Tensor
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
 from tomopt_tasks.evaluation.record import evaluate as evaluate_designs
+from tomopt_tasks.inference.settings import predicts_voxels
 from tomopt_tasks.muons.source import generation_rate
 from tomopt_tasks.planning.inputs import (
     BankInputs,
@@ -32,7 +33,7 @@ from tomopt_tasks.transport.bank import COLUMNS, transported
 from tomopt_tasks.transport.states import LazyStates, States, first_muons
 from tomopt_tasks.volume.scenes import make_scene
 from tomopt_tasks.wrapper.build import build_volume, build_wrapper
-from tomopt_tasks.wrapper.checkpoint import PhaseFit, first_tree, restore_volume
+from tomopt_tasks.wrapper.checkpoint import PhaseFit, first_tree, result_volume
 from tomopt_tasks.wrapper.observers import PredictionRecord, geometry
 from tomopt_tasks.wrapper.scans import BankedPassives
 
@@ -101,9 +102,10 @@ def fit_epoch(store: Store, key: str, inputs: EpochInputs, parents: Parents) -> 
     partial = Partial(store, key)
     before = partial.latest() or store.get_record(parents["checkpoint"])
     passives, _ = _passives(store, parents)
-    fit = PhaseFit(before, inputs.phase, inputs.inference, inputs.loss, inputs.seed)
-    new, between_steps = inputs.phase_epoch == 0, partial.between_steps
-    size = inputs.volumes_per_step
+    new, size = inputs.phase_epoch == 0, inputs.volumes_per_step
+    begins = new and before.get("half") is None
+    between_steps = partial.between_steps
+    fit = PhaseFit(before, inputs.phase, inputs.inference, inputs.loss, inputs.seed, new=begins)
     fit.run(passives, inputs.epoch, size, new=new, between_steps=between_steps)
     tree = fit.tree()
     ref = store.put_record("checkpoint", key, tree, tree["row"], _panel_view(tree["row"]))
@@ -114,7 +116,7 @@ def fit_epoch(store: Store, key: str, inputs: EpochInputs, parents: Parents) -> 
 def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> Ref:
     """What a design makes of a bank, at several exposures."""
     if inputs.detector is None:
-        volume = restore_volume(store.get_record(parents["checkpoint"]))
+        volume = result_volume(store.get_record(parents["checkpoint"]))
     else:
         volume = build_volume(inputs.world, inputs.detector)
     passives, bank = _passives(store, parents)
@@ -178,7 +180,7 @@ def _records(
     wrapper = build_wrapper(
         volume, inputs.inference, None, {}, inputs.seed, fitting=False, fiducial=fiducial
     )
-    voxels = inputs.inference.kind == "voxel_x0"
+    voxels = predicts_voxels(inputs.inference)
     return [_predict_exposure(wrapper, passives, n, voxels=voxels) for n in inputs.exposures]
 
 

@@ -12,7 +12,7 @@ from tests.pipeline.common import TINY, tiny
 from tests.pipeline.test_campaign import at_once
 from tomopt_tasks import cli
 from tomopt_tasks.campaigns import run as campaign_run
-from tomopt_tasks.losses.own import TRUST
+from tomopt_tasks.own import TRUST
 from tomopt_tasks.planning.plan import KINDS, plan_study
 from tomopt_tasks.reports.text import json_text
 from tomopt_tasks.runs import body

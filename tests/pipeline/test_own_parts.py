@@ -10,7 +10,7 @@ from tomopt_tasks.cli import app
 from tomopt_tasks.commands.check import report
 from tomopt_tasks.config.load import load_study
 from tomopt_tasks.core import UserError
-from tomopt_tasks.losses.own import TRUST, build_own, trust
+from tomopt_tasks.own import TRUST, build_own, trust
 from tomopt_tasks.planning.plan import plan_study
 from tomopt_tasks.runs.run import begin, run_all
 
@@ -103,7 +103,7 @@ def test_options_reach_the_class_and_wrong_ones_end_in_a_sentence(folder):
     ("kind", "message"),
     [
         ("loss: {kind: absent:MyLoss}", r"loss\.kind: absent:MyLoss is not in a trusted folder"),
-        ("inference: {kind: my_module:MyLoss}", r"inference\.kind: .* but only the loss can be"),
+        ("transport: {kind: my_module:MyLoss}", r"transport\.kind: .* but only scenes, the inf"),
     ],
 )
 def test_what_cannot_be_a_part_ends_in_a_sentence(folder, kind, message):

@@ -55,12 +55,14 @@ class GradientRecord(Callback):
 
     Args:
         max_sources: finds to keep; further ones are only counted.
+        per_epoch: keep the norms of the present epoch only, so that the state stays small.
     """
 
     remembers: ClassVar[tuple[str, ...]] = ("norms", "sources", "n_nonfinite", "update")
 
-    def __init__(self, max_sources: int = 20) -> None:
+    def __init__(self, max_sources: int = 20, *, per_epoch: bool = False) -> None:
         self.max_sources = max_sources
+        self.per_epoch = per_epoch
         self._reset()
 
     def _reset(self) -> None:
@@ -75,6 +77,11 @@ class GradientRecord(Callback):
         """Start anew."""
         super().on_train_begin()
         self._reset()
+
+    def on_epoch_begin(self) -> None:
+        """Forget the norms of the epoch before, if only those of one are kept."""
+        if self.per_epoch and self.fit_params.state == "train":
+            self.norms = {}
 
     def on_volume_batch_begin(self) -> None:
         """Nothing has been found in this update."""

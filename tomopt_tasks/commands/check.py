@@ -8,8 +8,8 @@ from torch import Tensor
 from tomopt_tasks.commands.answer import Answer
 from tomopt_tasks.core import UserError
 from tomopt_tasks.detectors.settings import DetectorSettings, LayerSettings, PanelSettings
-from tomopt_tasks.losses.own import build_own, digest_of, source_of
 from tomopt_tasks.losses.settings import OwnLossSettings
+from tomopt_tasks.own import build_own, digest_of, source_of
 from tomopt_tasks.rng import stream
 from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume

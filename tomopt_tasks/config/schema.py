@@ -6,6 +6,7 @@ from typing import Any
 
 from tomopt_tasks.config.paths import Path
 from tomopt_tasks.config.study import StudyFile
+from tomopt_tasks.own import PART
 
 Schema = dict[str, Any]
 
@@ -38,9 +39,21 @@ def json_schema() -> Schema:
     for name in scene_definitions(schema):
         like = {"enum": ["train", "valid", "test"], "description": "Scene to start from."}
         definitions[name] = _with_key(definitions[name], "like", like)
+    for name, definition in definitions.items():
+        if name.startswith("Own"):
+            definitions[name] = _as_written(definition)
     schema["$defs"] = definitions
     result: Schema = _any_of(schema)
     return result
+
+
+def _as_written(definition: Schema) -> Schema:
+    """A part of the user's own as people write it: ``my_module:MyPart`` beside its options."""
+    kind = definition["properties"]["kind"]
+    written = {"type": "string", "pattern": f"^(?:{PART.pattern})$"}
+    about = {key: kind[key] for key in ("description", "title") if key in kind}
+    properties = definition["properties"] | {"kind": {"anyOf": [{"const": "own"}, written]} | about}
+    return definition | {"properties": properties, "additionalProperties": True}
 
 
 def _any_of(node: Any) -> Any:  # noqa: ANN401

@@ -15,7 +15,11 @@ from tomopt_tasks.config.version import VERSION
 from tomopt_tasks.core import Config
 from tomopt_tasks.detectors.settings import DetectorSettings
 from tomopt_tasks.evaluation.settings import EvaluationSettings
-from tomopt_tasks.inference.settings import InferenceSettings, PocaZFillLevelSettings
+from tomopt_tasks.inference.settings import (
+    InferenceSettings,
+    PocaZFillLevelSettings,
+    predicts_voxels,
+)
 from tomopt_tasks.losses.settings import LossSettings, SpreadRangeLossSettings
 from tomopt_tasks.muons.settings import MuonSettings
 from tomopt_tasks.quantities import Seed
@@ -103,7 +107,7 @@ class _StudyParts(Config, Generic[Detector]):
         evaluation: EvaluationSettings,
         info: Any,  # noqa: ANN401 - ValidationInfo cannot be checked at run time
     ) -> EvaluationSettings:
-        voxels = getattr(info.data.get("inference"), "kind", "") == "voxel_x0"
+        voxels = "inference" in info.data and predicts_voxels(info.data["inference"])
         if voxels and "correction" not in evaluation.model_fields_set:
             evaluation = evaluation.model_copy(update={"correction": "none"})
         if evaluation.exposures or "muons" not in info.data:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from tomopt_tasks.core import Config
 from tomopt_tasks.inference.x0_settings import DenseBlockSettings, EdgeDetectorSettings
+from tomopt_tasks.own import OwnPart
 from tomopt_tasks.quantities import Flag, PositiveNumber
 
 
@@ -39,8 +40,30 @@ class VoxelX0Settings(Config):
     the latter is compat: TomOpt."""
 
 
+class OwnInferenceSettings(OwnPart):
+    """An inferrer of the user's own; written as ``kind: my_module:MyInferrer``."""
+
+    predicts: Literal["number", "voxels"] = "number"
+    """One number a volume, or the radiation length of every voxel [m]."""
+    acceptance: Literal["two_each_side", "all_panels"] = "two_each_side"
+    """A muon counts with at least two hits on each side, or only if all panels see it."""
+    track_fit: Literal["centred", "float32"] = "centred"
+    """Lines by sums about the mean height, or in single precision about the floor of the world;
+    the latter is compat: TomOpt."""
+
+
 InferenceSettings = Annotated[
-    PocaZFillLevelSettings | VoxelX0Settings | DenseBlockSettings | EdgeDetectorSettings,
+    PocaZFillLevelSettings
+    | VoxelX0Settings
+    | DenseBlockSettings
+    | EdgeDetectorSettings
+    | OwnInferenceSettings,
     Field(discriminator="kind"),
 ]
 """Any volume inferrer."""
+
+
+def predicts_voxels(settings: InferenceSettings) -> bool:
+    """Whether predictions are radiation lengths of voxels, and not one number a volume."""
+    own = isinstance(settings, OwnInferenceSettings) and settings.predicts == "voxels"
+    return own or isinstance(settings, VoxelX0Settings)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tomopt_tasks.core import Config
+from tomopt_tasks.own import OwnPart
 from tomopt_tasks.quantities import Flag, Number, PositiveNumber
 
 
@@ -73,17 +74,8 @@ class LadleLayerLossSettings(_Loss):
     """Squared distances instead of absolute ones."""
 
 
-class OwnLossSettings(Config):
+class OwnLossSettings(OwnPart):
     """A loss of the user's own; written as ``kind: my_module:MyLoss`` beside its options."""
-
-    kind: Literal["own"] = "own"
-    """Name of this loss."""
-    part: str = Field(default="my_module:MyLoss", max_length=200)
-    """Module and class."""
-    sha256: str = Field(default="", max_length=64)
-    """Digest of the Python files beside the module; part of the key."""
-    options: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
-    """Arguments of the class."""
 
 
 LossSettings = Annotated[

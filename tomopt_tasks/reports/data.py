@@ -75,7 +75,8 @@ class ReportData:
 
 def target_of(study: Mapping[str, Any]) -> Target:
     """The measured quantity of a study's test scenes."""
-    if (study.get("inference") or {}).get("kind") == "voxel_x0":
+    inference = study.get("inference") or {}
+    if inference.get("kind") == "voxel_x0" or inference.get("predicts") == "voxels":
         return RADIATION_LENGTH
     return FILL_HEIGHT if scene_of(study).get("kind") == "ladle_furnace" else Target()
 

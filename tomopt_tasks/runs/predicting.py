@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopt_tasks.core import UserError
+from tomopt_tasks.inference.settings import predicts_voxels
 from tomopt_tasks.planning.inputs import PredictInputs
 from tomopt_tasks.planning.plan import FITTED, Stage, plan_study
 from tomopt_tasks.reports.text import Answer
@@ -21,7 +22,7 @@ from tomopt_tasks.volume.grid_files import check_grids, read_grids
 from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.build import build_volume, build_wrapper
-from tomopt_tasks.wrapper.checkpoint import restore_volume
+from tomopt_tasks.wrapper.checkpoint import result_volume
 from tomopt_tasks.wrapper.observers import PredictionRecord
 from tomopt_tasks.wrapper.scans import BankedPassives
 
@@ -95,7 +96,7 @@ def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> 
         volume, inputs.inference, None, {}, inputs.seed, fitting=False,
         fiducial=judged["fiducial_cut"],
     )  # fmt: skip
-    record = PredictionRecord(voxels=inputs.inference.kind == "voxel_x0")
+    record = PredictionRecord(voxels=predicts_voxels(inputs.inference))
     passives = BankedPassives(x0, torch.zeros(len(x0), dtype=x0.dtype), state)
     wrapper.predict(passives, state.shape[1], state.shape[1], pred_cb=record)
     slope, intercept = judged["calibration"]
@@ -113,7 +114,7 @@ def _detector(store: Store, run: str, stages: list[Stage], inputs: PredictInputs
     for stage in reversed(stages):
         ref = store.find("checkpoint", stage.key) if stage.name == "fit_epoch" else None
         if ref is not None:
-            return restore_volume(store.get_record(ref))
+            return result_volume(store.get_record(ref))
     raise _missing(run)
 
 

@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import Config
 from tomopt_tasks.input_files import InputFile
+from tomopt_tasks.own import OwnPart
 from tomopt_tasks.quantities import (
     Count,
     Flag,
@@ -196,6 +197,21 @@ class FileSceneSettings(InputFile):
         return self.volumes or 1
 
 
+class OwnSceneSettings(OwnPart):
+    """Objects of the user's own; written as ``kind: my_module:MyScene``."""
+
+    volumes: Count = 40
+    """Number of volumes; >= 1."""
+    target: Literal["number", "voxels"] = "number"
+    """What predictions are judged by: one number that each object comes with, or the radiation
+    lengths of its voxels."""
+
+    @property
+    def n_volumes(self) -> int:
+        """Number of volumes."""
+        return self.volumes
+
+
 SceneSettings = Annotated[
     LadleFurnaceSettings
     | VoxelSettings
@@ -205,7 +221,8 @@ SceneSettings = Annotated[
     | SmallWallsSettings
     | BoxesSettings
     | LeadInBerylliumSettings
-    | FileSceneSettings,
+    | FileSceneSettings
+    | OwnSceneSettings,
     Field(discriminator="kind"),
 ]
 """Any family of objects."""
@@ -216,6 +233,6 @@ VOXELS_ONLY = (VoxelSettings, SmallWallsSettings, BoxesSettings, LeadInBeryllium
 
 def has_number(scene: SceneSettings) -> bool:
     """Whether the family has one number per volume that a prediction can be judged by."""
-    if isinstance(scene, FileSceneSettings):
+    if isinstance(scene, (FileSceneSettings, OwnSceneSettings)):
         return scene.target == "number"
     return not isinstance(scene, VOXELS_ONLY)

@@ -17,6 +17,7 @@ from tomopt_tasks.volume import cubes
 from tomopt_tasks.volume.families import FAMILIES
 from tomopt_tasks.volume.grid import border_index, whole_voxels
 from tomopt_tasks.volume.grid_files import check_grids, read_grids
+from tomopt_tasks.volume.own_scene import own_scene
 from tomopt_tasks.volume.scene_settings import FileSceneSettings, SceneSettings
 from tomopt_tasks.volume.settings import LadleFurnaceSettings, World
 from tomopt_tasks.volume.varied import varied_ladles
@@ -86,6 +87,7 @@ def file_scene(world: World, scene: FileSceneSettings, _seed: int, _split: str) 
 MAKERS: dict[str, Callable[..., Scene]] = {
     "ladle_furnace": ladle_furnace,
     "file": file_scene,
+    "own": own_scene,
     **FAMILIES,
 }
 """Maker of each kind of scene settings."""

@@ -19,8 +19,11 @@ from tomopt_tasks.detectors.panel import DetectorPanel, SigmoidDetectorPanel
 from tomopt_tasks.detectors.settings import DetectorSettings, LayerSettings, PanelSettings
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
 from tomopt_tasks.inference.scatters import ScatterBatch
-from tomopt_tasks.inference.settings import InferenceSettings, PocaZFillLevelSettings
-from tomopt_tasks.losses.own import build_own
+from tomopt_tasks.inference.settings import (
+    InferenceSettings,
+    OwnInferenceSettings,
+    PocaZFillLevelSettings,
+)
 from tomopt_tasks.losses.settings import (
     ExpectedMSELossSettings,
     LossSettings,
@@ -29,12 +32,13 @@ from tomopt_tasks.losses.settings import (
     VolumeMSELossSettings,
 )
 from tomopt_tasks.losses.spread import calibrated_mse
+from tomopt_tasks.own import build_own
 from tomopt_tasks.volume.layer import PassiveLayer
 from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper
-from tomopt_tasks.wrapper.guards import build_guards
-from tomopt_tasks.wrapper.parts import volume_loss, x0_inferrer
+from tomopt_tasks.wrapper.guards import build_callbacks, build_guards, build_own_callbacks
+from tomopt_tasks.wrapper.parts import own_inferrer, volume_loss, x0_inferrer
 from tomopt_tasks.wrapper.settings import (
     AdamSettings,
     OneCycleSettings,
@@ -126,7 +130,10 @@ def build_inference(
             weighted_quantiles=settings.weighted_quantiles,
         )
         return {"partial_scatter_inferrer": scatters, "partial_volume_inferrer": volume}
-    volume = x0_inferrer(settings, fitting=fitting)
+    if isinstance(settings, OwnInferenceSettings):
+        volume = own_inferrer(settings)
+    else:
+        volume = x0_inferrer(settings, fitting=fitting)
     return {"partial_scatter_inferrer": scatters, "partial_volume_inferrer": volume}
 
 
@@ -211,7 +218,8 @@ class PhaseBuilder:
 
     def callbacks(self, opts: dict[str, Optimizer], loss: Sequence[Callback]) -> list[Callback]:
         """The callbacks of the phase, in the order in which they must run."""
-        phase, result = self.phase, list(loss)
+        phase = self.phase
+        result = [*build_own_callbacks(phase.callbacks, first=True), *loss]
         if phase.find_rates is not None:
             searched = {
                 name: self._step(name)
@@ -219,6 +227,7 @@ class PhaseBuilder:
                 if isinstance(opts[name], SGD) and phase.optimiser[name].rate is None
             }
             result.append(OptConfig(phase.find_rates.epochs, searched))
+        result += build_callbacks(phase.callbacks, ("gradient_record", "no_more_nans"))
         result += self._ties()
         limits = phase.limits
         if (limits.xy, limits.z, limits.side) != (None, None, None):
@@ -233,8 +242,10 @@ class PhaseBuilder:
                 factors = (cycle.init, cycle.mid, cycle.final)
                 length = phase.schedule.length or max(phase.epochs, 1)
                 result.append(RelativeOneCycle(name, factors, phase.schedule.warmup, length))
+        result += build_callbacks(phase.callbacks, ("panel_centring",))
         result += build_guards(phase.guards)
-        return result
+        result += build_callbacks(phase.callbacks, ("best_keeper",))
+        return [*result, *build_own_callbacks(phase.callbacks, first=False)]
 
     def _ties(self) -> list[Callback]:
         result: list[Callback] = []

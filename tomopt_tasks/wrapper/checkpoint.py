@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from tomopt_tasks.callbacks.base import Callback
+from tomopt_tasks.callbacks.stopping import BestKeeper
 from tomopt_tasks.core import UserError
 from tomopt_tasks.detectors.settings import DetectorSettings
 from tomopt_tasks.inference.settings import InferenceSettings, PocaZFillLevelSettings
@@ -50,6 +51,19 @@ def restore_volume(tree: Mapping[str, Any]) -> Volume:
     return volume
 
 
+def result_volume(tree: Mapping[str, Any]) -> Volume:
+    """The volume that a fit which ended with this checkpoint gives: its best, if one was kept."""
+    volume = restore_volume(tree)
+    best = tree.get("best")
+    if best:
+        named = dict(volume.named_parameters())
+        with torch.no_grad():
+            for name, value in best.items():
+                named[name].copy_(value)
+        volume.assign_budget()
+    return volume
+
+
 def from_checkpoint(
     store: Any,
     ref: Any,
@@ -75,7 +89,7 @@ def from_checkpoint(
     if ref is None or ref.kind != "checkpoint":
         got = "nothing" if ref is None else f"a stored object of kind {ref.kind}"
         raise UserError(f"from_checkpoint: got {got}; give the ref of a checkpoint")
-    volume = restore_volume(store.get_record(ref))
+    volume = result_volume(store.get_record(ref))
     chosen = inference or PocaZFillLevelSettings()
     wrapper = build_wrapper(volume, chosen, loss, {}, seed, fitting=loss is not None)
     wrapper.mu_generator = MuonGenerator2016.from_volume(volume)
@@ -91,6 +105,7 @@ class PhaseFit:
         inference: from scatters to predictions.
         loss: what is minimised.
         seed: names the streams of the fit.
+        new: the phase begins, with what the one before gives.
     """
 
     def __init__(
@@ -100,10 +115,12 @@ class PhaseFit:
         inference: InferenceSettings,
         loss: LossSettings,
         seed: int,
+        *,
+        new: bool = False,
     ) -> None:
-        self.before = tree
+        self.before = {name: value for name, value in tree.items() if not new or name != "best"}
         self.phase = phase
-        volume = restore_volume(tree)
+        volume = result_volume(tree) if new else restore_volume(tree)
         detector = DetectorSettings.model_validate(tree["detector"])
         builder = PhaseBuilder(volume, detector, phase, tree["rates"])
         opts = builder.optimisers()
@@ -173,6 +190,9 @@ class PhaseFit:
         tree["fit"]["epoch"] = self.wrapper.fit_params.epoch
         self.wrapper.volume.assign_budget()  # the row shows the panels after the last step
         tree["row"] = self.recorder.row()
+        for keeper in self.callbacks:
+            if isinstance(keeper, BestKeeper) and keeper.parameters:
+                tree["best"] = dict(keeper.parameters)
         tree.pop("half", None)
         return tree
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tomopt_tasks.callbacks.base import Callback, detector_panels
+from tomopt_tasks.callbacks.nonfinite import GradientRecord
 
 
 class EpochRow(Callback):
@@ -43,7 +44,10 @@ class EpochRow(Callback):
         """The row, in JSON types."""
         wrapper = self.attached
         panels = detector_panels(wrapper.get_detectors())
+        records = [cb for cb in self.fit_params.cbs if isinstance(cb, GradientRecord)]
+        nonfinite = {"nonfinite": [line for each in records for line in each.explain()]}
         return {
+            **(nonfinite if records else {}),
             "loss": _mean(self.losses),
             "acceptance": _mean(self.accepted),
             "skipped_volumes": self.fit_params.n_skipped,

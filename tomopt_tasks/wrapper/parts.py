@@ -1,11 +1,13 @@
 """Inferrers that look at radiation lengths, and losses of one volume, from their settings."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from tomopt_tasks.core import UserError
 from tomopt_tasks.inference.classifiers import DenseBlockClassifierFromX0s
 from tomopt_tasks.inference.edges import EdgeDetLadleFurnaceFillLevelInferrer
-from tomopt_tasks.inference.settings import VoxelX0Settings
+from tomopt_tasks.inference.settings import OwnInferenceSettings, VoxelX0Settings
 from tomopt_tasks.inference.voxels import PanelX0Inferrer
 from tomopt_tasks.inference.x0_settings import DenseBlockSettings, EdgeDetectorSettings
 from tomopt_tasks.losses.base import AbsDetectorLoss
@@ -18,6 +20,7 @@ from tomopt_tasks.losses.settings import (
 )
 from tomopt_tasks.losses.volumes import VolumeClassLoss, VolumeMSELoss
 from tomopt_tasks.losses.voxels import VoxelX0Loss
+from tomopt_tasks.own import own_class
 
 X0Settings = VoxelX0Settings | DenseBlockSettings | EdgeDetectorSettings
 VolumeLossSettings = (
@@ -50,6 +53,24 @@ def x0_inferrer(settings: X0Settings, *, fitting: bool) -> Any:
             output_probs=fitting,
         )
     return PanelX0Inferrer
+
+
+def own_inferrer(settings: OwnInferenceSettings) -> Callable[..., Any]:
+    """What a wrapper takes as its volume inferrer, made from a class of the user's own.
+
+    Raises:
+        UserError: the class is not trusted or not there; when called: it cannot be made.
+    """
+    made = own_class(settings)
+
+    def build(*, volume: Any) -> Any:
+        try:
+            return made(volume=volume, **settings.options)
+        except (TypeError, ValueError) as error:
+            text = "cannot be made with volume and its options"
+            raise UserError(f"{settings.part} {text}: {error}") from error
+
+    return build
 
 
 def volume_loss(settings: VolumeLossSettings) -> AbsDetectorLoss:

@@ -23,6 +23,7 @@ from tomopt_tasks.quantities import (
     PositiveNumber,
     Seed,
 )
+from tomopt_tasks.wrapper.callback_settings import CallbackSettings
 from tomopt_tasks.wrapper.guard_settings import Guards
 
 Parameter = Literal["xy", "z", "side"]
@@ -245,6 +246,9 @@ class _Common(Config):
     """Largest change per update."""
     guards: Guards = Guards()
     """What ends a phase early or keeps bad updates away."""
+    callbacks: tuple[CallbackSettings, ...] = ()
+    """Further callbacks; those of the package run in the order that they need, whatever the order
+    here, those of your own in the order of the list."""
 
 
 class Phase(_Common):

@@ -4,9 +4,9 @@ from typing import get_args
 
 import pytest
 
-from tomopt_tasks.config.target_checks import LOSSES
+from tomopt_tasks.config.target_checks import LOSSES, OWN_LOSSES
 from tomopt_tasks.inference.edges import STEPS
-from tomopt_tasks.inference.settings import InferenceSettings
+from tomopt_tasks.inference.settings import InferenceSettings, OwnInferenceSettings
 from tomopt_tasks.inference.x0_settings import EdgeDetectorSettings, Step
 from tomopt_tasks.losses.ladle import LadleFurnaceIntClassLoss
 from tomopt_tasks.losses.settings import (
@@ -25,8 +25,11 @@ def kinds(union):
 
 
 def test_every_inference_has_losses_and_every_loss_an_inference():
-    assert set(LOSSES) == kinds(InferenceSettings)
+    assert set(LOSSES) == kinds(InferenceSettings) - {"own"}
     assert {loss for losses in LOSSES.values() for loss in losses} == kinds(LossSettings) - {"own"}
+    own = get_args(OwnInferenceSettings.model_fields["predicts"].annotation)
+    assert set(OWN_LOSSES) == set(own)
+    assert {loss for losses in OWN_LOSSES.values() for loss in losses} <= kinds(LossSettings)
 
 
 def test_the_steps_of_the_settings_are_those_of_the_edge_detector():

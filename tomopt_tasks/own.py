@@ -1,4 +1,4 @@
-"""Losses of the user's own: found in trusted folders only, and only as they were when planned.
+"""Parts of the user's own: found in trusted folders only, and only as they were when planned.
 
 A study says what to run, so it can never say whether to trust it: that is up to who starts the
 command (``--trust PATH``), and holds for its processes.
@@ -12,16 +12,32 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tomopt_tasks.core import UserError
-from tomopt_tasks.losses.settings import OwnLossSettings
+from pydantic import Field
+
+from tomopt_tasks.core import Config, UserError
 
 TRUST = "TOMOPT_TRUST"
 """Environment variable with the trusted folders."""
 
 PART = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """A Python module and a class in it."""
+
+Option = bool | int | float | str | None
+
+
+class OwnPart(Config):
+    """A part of the user's own; written as ``kind: my_module:MyPart`` beside its options."""
+
+    kind: Literal["own"] = "own"
+    """Name of this kind."""
+    part: str = Field(default="my_module:MyPart", max_length=200)
+    """Module and class."""
+    sha256: str = Field(default="", max_length=64)
+    """Digest of the Python files beside the module; part of the key."""
+    options: dict[str, Option | tuple[Option, ...]] = Field(default_factory=dict)
+    """Arguments of the class."""
 
 
 def trust(folders: Sequence[Path]) -> None:
@@ -69,11 +85,11 @@ def digest_of(file: Path) -> str:
     return total.hexdigest()
 
 
-def build_own(settings: OwnLossSettings) -> Any:
-    """The loss, made from its options.
+def own_class(settings: OwnPart) -> Any:
+    """The class, imported now.
 
     Raises:
-        UserError: it is not trusted, has changed since the run was planned, or cannot be made.
+        UserError: it is not trusted, has changed since the run was planned, or has no such class.
     """
     file = source_of(settings.part)
     if digest_of(file) != settings.sha256:
@@ -81,8 +97,23 @@ def build_own(settings: OwnLossSettings) -> Any:
             f"{settings.part}: the code in {file.parent} is not the one that this was planned "
             "with; run the study again"
         )
+    return _class(settings.part, file, settings.sha256)
+
+
+def build_own(settings: OwnPart, *arguments: Any, **more: Any) -> Any:
+    """The part, made from its options.
+
+    Args:
+        settings: which part, and its options.
+        arguments: what the package itself gives to the class before the options.
+        more: what the package itself gives by name.
+
+    Raises:
+        UserError: as ``own_class``, or the class does not take these options.
+    """
+    made = own_class(settings)
     try:
-        return _class(settings.part, file, settings.sha256)(**settings.options)
+        return made(*arguments, **more, **settings.options)
     except (TypeError, ValueError) as error:
         raise UserError(f"{settings.part} cannot be made with its options: {error}") from error
 

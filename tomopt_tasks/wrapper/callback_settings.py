@@ -1,0 +1,60 @@
+"""Callbacks that a phase can name by ``kind``; what else watches a fit has entries of its own."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tomopt_tasks.core import Config
+from tomopt_tasks.own import OwnPart
+from tomopt_tasks.quantities import Count, Flag
+
+
+class GradientRecordSettings(Config):
+    """Names the source of a value that is not finite: which muon, panel and quantity.
+
+    The sentences are in the row of each epoch and in the log.
+    """
+
+    kind: Literal["gradient_record"] = "gradient_record"
+    """Name of this callback."""
+    max_sources: Count = 20
+    """Finds to keep; >= 1."""
+
+
+class NoMoreNaNsSettings(Config):
+    """Takes gradients that are not finite as zero, so that the others still move the panels."""
+
+    kind: Literal["no_more_nans"] = "no_more_nans"
+    """Name of this callback."""
+
+
+class PanelCentringSettings(Config):
+    """Moves the panels of each layer to their common centre after every step."""
+
+    kind: Literal["panel_centring"] = "panel_centring"
+    """Name of this callback."""
+
+
+class BestKeeperSettings(Config):
+    """The phase ends with the parameters that had the smallest training loss, not with the last."""
+
+    kind: Literal["best_keeper"] = "best_keeper"
+    """Name of this callback."""
+
+
+class OwnCallbackSettings(OwnPart):
+    """A callback of the user's own; written as ``kind: my_module:MyCallback``."""
+
+    first: Flag = False
+    """Runs before the callbacks of the package, e.g. to alter predictions, and not after them."""
+
+
+CallbackSettings = Annotated[
+    GradientRecordSettings
+    | NoMoreNaNsSettings
+    | PanelCentringSettings
+    | BestKeeperSettings
+    | OwnCallbackSettings,
+    Field(discriminator="kind"),
+]
+"""Any callback that a study can name."""
