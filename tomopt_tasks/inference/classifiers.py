@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
-from tomopt_tasks.inference.scatters import ScatterBatch
+from tomopt_tasks.inference.reduced import Scatters
 from tomopt_tasks.inference.volume import AbsVolumeInferrer
 
 PartialX0Inferrer = Callable[..., Any]
@@ -26,12 +26,13 @@ class FromX0s(AbsVolumeInferrer):
     def __init__(self, partial_x0_inferrer: PartialX0Inferrer, volume: Any) -> None:
         super().__init__(volume)
         self.x0_inferrer = partial_x0_inferrer(volume=volume)
+        self.takes_reduced = bool(getattr(self.x0_inferrer, "takes_reduced", False))
 
-    def add_scatters(self, scatters: ScatterBatch) -> None:
+    def add_scatters(self, scatters: Scatters) -> None:
         """Hand the scatters on to the inferrer of radiation lengths."""
         self.x0_inferrer.add_scatters(scatters)
 
-    def compute_efficiency(self, scatters: ScatterBatch) -> Float[Tensor, " mu"]:
+    def compute_efficiency(self, scatters: Scatters) -> Float[Tensor, " mu"]:
         """Probability of acceptance, as the inferrer of radiation lengths sees it."""
         efficiency: Tensor = self.x0_inferrer.compute_efficiency(scatters)
         return efficiency

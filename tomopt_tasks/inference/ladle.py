@@ -20,6 +20,8 @@ class PocaZLadleFurnaceFillLevelInferrer(AbsVolumeInferrer):
         weighted_quantiles: muons count with their acceptance in the quantiles; False as TomOpt.
     """
 
+    takes_reduced = True
+
     def __init__(
         self,
         volume: Any,

@@ -15,7 +15,7 @@ from torch.nn.utils import skip_init
 
 from tomopt_tasks.inference.classifiers import PartialX0Inferrer
 from tomopt_tasks.inference.power import angle_noise, power_scale, squared_angle
-from tomopt_tasks.inference.scatters import ScatterBatch
+from tomopt_tasks.inference.reduced import Scatters
 from tomopt_tasks.inference.volume import AbsVolumeInferrer
 from tomopt_tasks.inference.voxels import PanelX0Inferrer
 from tomopt_tasks.inference.x0_map import MeasuredMuons, VoxelGrid
@@ -193,8 +193,9 @@ class DeepVolumeInferrer(AbsVolumeInferrer):
         self.model: VolumeModel = found
         self.features = tuple(features)
         self.x0_inferrer = partial_x0_inferrer(volume=volume)
+        self.takes_reduced = bool(getattr(self.x0_inferrer, "takes_reduced", False))
 
-    def add_scatters(self, scatters: ScatterBatch) -> None:
+    def add_scatters(self, scatters: Scatters) -> None:
         """Take one more batch of scatters."""
         self.x0_inferrer.add_scatters(scatters)
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopt_tasks.inference.scatters import ScatterBatch
+from tomopt_tasks.inference.reduced import Scatters
 
 
 @runtime_checkable
@@ -30,9 +30,12 @@ class AbsVolumeInferrer:
         volume: the volume that was irradiated; its geometry only.
     """
 
+    takes_reduced: bool = False
+    """Whether it can do without hits, with a :class:`.reduced.ReducedScatters` for a batch."""
+
     def __init__(self, volume: Any) -> None:
         self.volume = volume
-        self.scatter_batches: list[ScatterBatch] = []
+        self.scatter_batches: list[Scatters] = []
         self.size: float = float(volume.passive_size)
         self.lw: Tensor = volume.lw
         self.device = volume.device
@@ -41,7 +44,7 @@ class AbsVolumeInferrer:
         self.shp_xyz = [n_x, n_y, n_z]
         self.shp_zxy = [n_z, n_x, n_y]
 
-    def add_scatters(self, scatters: ScatterBatch) -> None:
+    def add_scatters(self, scatters: Scatters) -> None:
         """Take one more batch of scatters."""
         self._reset_vars()
         self.scatter_batches.append(scatters)
@@ -49,7 +52,7 @@ class AbsVolumeInferrer:
     def _reset_vars(self) -> None:
         """Forget what was computed from fewer scatters."""
 
-    def compute_efficiency(self, scatters: ScatterBatch) -> Float[Tensor, " mu"]:
+    def compute_efficiency(self, scatters: Scatters) -> Float[Tensor, " mu"]:
         """Probability of acceptance of every muon of a batch."""
         return scatters.accepted
 
@@ -58,7 +61,7 @@ class AbsVolumeInferrer:
         """Number of volumes in the scan."""
         return self.scatter_batches[0].n_volumes if self.scatter_batches else 1
 
-    def merged(self, pick: Callable[[ScatterBatch], Tensor]) -> Tensor:
+    def merged(self, pick: Callable[[Scatters], Tensor]) -> Tensor:
         """A quantity of every muon of all batches, volume by volume."""
         return merge([pick(batch) for batch in self.scatter_batches], self.n_volumes)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tomopt_tasks.inference.poca import Poca
 from tomopt_tasks.inference.power import x0_from_scatters
-from tomopt_tasks.inference.scatters import ScatterBatch
+from tomopt_tasks.inference.reduced import Scatters
 from tomopt_tasks.inference.tracks import Tracks
 from tomopt_tasks.inference.volume import AbsVolumeInferrer, merge
 from tomopt_tasks.inference.x0_compat import TomOptX0
@@ -35,6 +35,7 @@ class AbsX0Inferrer(AbsVolumeInferrer):
         method: how scattering is turned into radiation lengths; ``TomOptX0()`` is compat.
     """
 
+    takes_reduced = True
     x0_from_scatters = staticmethod(x0_from_scatters)
 
     def __init__(self, volume: Any, method: X0Method | None = None) -> None:
@@ -45,11 +46,11 @@ class AbsX0Inferrer(AbsVolumeInferrer):
         n_z, n_x, n_y = self.shp_zxy
         self.grid = VoxelGrid((n_z, n_x, n_y), self.size, z_low)
 
-    def compute_efficiency(self, scatters: ScatterBatch) -> Float[Tensor, " mu"]:
+    def compute_efficiency(self, scatters: Scatters) -> Float[Tensor, " mu"]:
         """Probability of acceptance of every muon of a batch."""
         raise NotImplementedError
 
-    def reconstructed_momentum(self, scatters: ScatterBatch) -> Float[Tensor, " mu"]:
+    def reconstructed_momentum(self, scatters: Scatters) -> Float[Tensor, " mu"]:
         """Momentum of every muon of a batch [GeV]: the true one, unless a subclass measures it."""
         momentum: Tensor = scatters.mu.reco_mom
         return momentum.reshape(-1)
@@ -89,7 +90,7 @@ class AbsX0Inferrer(AbsVolumeInferrer):
         muons = MeasuredMuons(before, after, poca, weight, momentum, used, self.n_volumes)
         return muons.cleaned()
 
-    def _merged_tracks(self, pick: Callable[[ScatterBatch], Tracks]) -> Tracks:
+    def _merged_tracks(self, pick: Callable[[Scatters], Tracks]) -> Tracks:
         tracks = [pick(batch) for batch in self.scatter_batches]
         parts = {
             name: merge([getattr(track, name) for track in tracks], self.n_volumes)
@@ -199,7 +200,7 @@ class AbsX0Inferrer(AbsVolumeInferrer):
 class PanelX0Inferrer(AbsX0Inferrer):
     """Radiation lengths from panel hits; a muon counts as its scatter batch says it is accepted."""
 
-    def compute_efficiency(self, scatters: ScatterBatch) -> Float[Tensor, " mu"]:
+    def compute_efficiency(self, scatters: Scatters) -> Float[Tensor, " mu"]:
         """Probability of enough hits on both sides, by the policy of the scatter batch."""
         return scatters.accepted
 

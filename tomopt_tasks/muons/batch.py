@@ -48,6 +48,8 @@ class MuonBatch(MuonState):
         columns = (given[:, :2], z.expand(len(given))[:, None], given[:, 2:])
         self._muons = torch.cat(columns, 1)
         self.n_volumes = 1
+        self.first = 0
+        """Number of the first muon in the exposure of its volume."""
         self.rng: torch.Generator | None = None
         """Stream for scattering and hits; default: one that depends on nothing."""
         self.noise: Noise | None = None

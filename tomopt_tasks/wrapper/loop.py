@@ -8,10 +8,19 @@ from torch import Tensor
 
 from tomopt_tasks.callbacks.base import FitParams
 from tomopt_tasks.detectors.hits import Lines
+from tomopt_tasks.inference.reduced import ReducedScatters
 from tomopt_tasks.muons.batch import MuonBatch
 from tomopt_tasks.rng import stream
-from tomopt_tasks.wrapper.replay import Predictions, read
-from tomopt_tasks.wrapper.scans import MEMORY, NUMBERS_PER_MUON, HitNoise, Passives, Scan, scans
+from tomopt_tasks.wrapper.replay import Predictions, attach, read
+from tomopt_tasks.wrapper.scans import (
+    MEMORY,
+    NUMBERS_IN_PIECES,
+    NUMBERS_PER_MUON,
+    HitNoise,
+    Passives,
+    Scan,
+    scans,
+)
 
 
 class VolumeLoop:
@@ -102,29 +111,69 @@ class VolumeLoop:
     def _measure(self, scan: Scan) -> None:
         """Muons cross the volumes, and what they leave is collected for the prediction."""
         fit = self.fit_params
-        for batch, n_muons in enumerate(self._muon_batches(scan)):
-            fit.mu = self._muons(scan, batch, n_muons)
-            self.hook("on_mu_batch_begin")
-            self._irradiate(fit.mu, scan)
-            fit.sb = self.partial_scatter_inferrer(mu=fit.mu, volume=self.volume)
-            self.hook("on_scatter_end")
-            fit.volume_inferrer.add_scatters(fit.sb)
+        pieces = self._pieces(scan, fit.volume_inferrer)
+        batches = self._muon_batches(scan) if len(pieces) == 1 else [0] * len(pieces)
+        for batch, n_muons in enumerate(batches):
+            if len(pieces) == 1:
+                fit.mu = self._muons(scan, batch, n_muons)
+                self._scatter(fit.mu, scan)
+                fit.volume_inferrer.add_scatters(fit.sb)
+            else:
+                with torch.no_grad():
+                    fit.mu = self._muons(pieces[batch])
+                    self._scatter(fit.mu, pieces[batch])
+                fit.volume_inferrer.add_scatters(self._reduced(fit.sb, pieces[batch]))
             self.hook("on_mu_batch_end")
+        if len(pieces) > 1:
+            self.volume.assign_budget()  # with a graph, for costs
+
+    def _scatter(self, mu: MuonBatch, scan: Scan) -> None:
+        self.hook("on_mu_batch_begin")
+        self._irradiate(mu, scan)
+        self.fit_params.sb = self.partial_scatter_inferrer(mu=mu, volume=self.volume)
+        self.hook("on_scatter_end")
+
+    def _pieces(self, scan: Scan, inferrer: Any) -> list[Scan]:
+        """The scan, or its muons a few at a time if they are many and the inferrer allows."""
+        return scan.pieces() if getattr(inferrer, "takes_reduced", False) else [scan]
+
+    def _reduced(self, batch: Any, piece: Scan) -> ReducedScatters:
+        """Scatters without their hits, which are formed anew when gradients go through them."""
+        reduced = ReducedScatters.of(batch)
+        if not torch.is_grad_enabled():
+            return reduced
+
+        def form() -> tuple[Tensor, ...]:
+            return ReducedScatters.of(self._scatters(piece)).tensors()
+
+        return reduced.with_tensors(attach(reduced.tensors(), form, self._learnable()))
+
+    def _scatters(self, scan: Scan) -> Any:
+        """Scatters of a banked scan without any hook."""
+        mu = self._muons(scan)
+        self._irradiate(mu, scan)
+        return self.partial_scatter_inferrer(mu=mu, volume=self.volume)
 
     def _fits(self, scan: Scan) -> bool:
         """Whether there is memory for the graph of one more scan of the update."""
         assert scan.state is not None
         n_muons = scan.state.shape[0] * scan.state.shape[1]
-        self._graphs += n_muons * NUMBERS_PER_MUON * self.volume.lw.element_size()
+        whole = len(self._pieces(scan, self.fit_params.volume_inferrer)) == 1
+        numbers = n_muons * (NUMBERS_PER_MUON if whole else NUMBERS_IN_PIECES)
+        self._graphs += numbers * self.volume.lw.element_size()
         return self._graphs <= self.memory
 
     def _form(self, scan: Scan) -> tuple[Tensor, ...]:
         """The predictions of a banked scan once more, with a graph and without hooks."""
-        assert scan.state is not None
-        mu = self._muons(scan, 0, scan.state.shape[1])
-        self._irradiate(mu, scan)
         inferrer = self.partial_volume_inferrer(volume=self.volume)
-        inferrer.add_scatters(self.partial_scatter_inferrer(mu=mu, volume=self.volume))
+        pieces = self._pieces(scan, inferrer)
+        for piece in pieces:
+            if len(pieces) == 1:
+                inferrer.add_scatters(self._scatters(piece))
+                continue
+            with torch.no_grad():
+                batch = self._scatters(piece)
+            inferrer.add_scatters(self._reduced(batch, piece))
         return read(inferrer, len(scan)).tensors()
 
     def _learnable(self) -> list[Tensor]:
@@ -179,7 +228,8 @@ class VolumeLoop:
         total, size = fit.n_mu_per_volume or 0, fit.mu_bs or 1
         return [min(size, total - start) for start in range(0, total, size)]
 
-    def _muons(self, scan: Scan, batch: int, n_muons: int) -> MuonBatch:
+    def _muons(self, scan: Scan, batch: int = 0, n_muons: int = 0) -> MuonBatch:
+        """A batch of muons above a scan: new ones, or all of a bank's."""
         fit = self.fit_params
         volumes = range(scan.first, scan.first + len(scan))
         epoch = fit.epoch if fit.state == "train" else 0
@@ -192,8 +242,9 @@ class VolumeLoop:
             rows = scan.rows(self.volume.lw)
             z_top = float(self.volume.get_passive_z_range()[1])
             mu = MuonBatch.from_lines(rows[:, 0:2], rows[:, 2:4], rows[:, 8], z_top)
-        mu.n_volumes = len(scan)
-        mu.noise = HitNoise(self.seed, names, list(volumes), n_muons)
+        mu.n_volumes, mu.first = len(scan), scan.first_muon
+        n_each = len(mu) // len(scan)
+        mu.noise = HitNoise(self.seed, names, list(volumes), n_each, scan.first_muon)
         return mu
 
     def _stream(self, *names: str | int) -> torch.Generator:

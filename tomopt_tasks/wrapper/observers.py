@@ -24,7 +24,12 @@ class EpochRow(Callback):
         if self.fit_params.state == "train":
             batch = self.fit_params.sb
             per_volume = batch.accepted.detach().view(batch.n_volumes, -1)
-            self.accepted += per_volume.mean(1).tolist()
+            means = per_volume.mean(1).tolist()
+            before = batch.mu.first  # muons of the same volume in earlier pieces
+            if before:
+                here = per_volume.shape[1]
+                means = [(self.accepted.pop() * before + means[0] * here) / (before + here)]
+            self.accepted += means
 
     def on_backwards_end(self) -> None:
         """Loss of the batch and the norm of the gradient of every optimiser."""
@@ -83,16 +88,17 @@ class PredictionRecord(Callback):
         batch = self.fit_params.sb
         accepted = batch.accepted.detach() > 0
         per_volume = (batch.n_volumes, -1)
-        self.accepted.append(accepted.view(per_volume).sum(1))
-        self.used.append(batch.valid.view(per_volume).sum(1))
+        for noted, seen in ((self.accepted, accepted), (self.used, batch.valid)):
+            count = seen.view(per_volume).sum(1)
+            noted.append(count + noted.pop() if batch.mu.first else count)
         if self.track_accepted is None:
             self.track_accepted = accepted
         z_low, z_high = (float(z) for z in batch.volume.get_passive_z_range())
         lines = batch.above.lines
         middle = lines.offset + (lines.z - 0.5 * (z_low + z_high)) * lines.slope
         cell = torch.floor((middle / batch.volume.lw + 0.5) * (self.n_cells / 2)).long()
-        seen = accepted & ((cell >= 0) & (cell < self.n_cells)).all(1)
-        flat = cell[seen, 0] * self.n_cells + cell[seen, 1]
+        on_map = accepted & ((cell >= 0) & (cell < self.n_cells)).all(1)
+        flat = cell[on_map, 0] * self.n_cells + cell[on_map, 1]
         counts = torch.bincount(flat, minlength=self.n_cells**2)
         self.accepted_map += counts.view(self.n_cells, self.n_cells)
 

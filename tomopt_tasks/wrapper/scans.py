@@ -1,7 +1,7 @@
 """What one pass of muons sees: volumes, one after the other or many at once."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +22,8 @@ MEMORY = 1 << 30
 """Bytes that the graphs of the scans of one update may hold; changes no result."""
 NUMBERS_PER_MUON = 750
 """Numbers that the graph of a scan holds for each muon, at most."""
+NUMBERS_IN_PIECES = 320
+"""The same for a volume whose muons are measured in pieces, without those of one piece."""
 
 
 @runtime_checkable
@@ -115,6 +117,8 @@ class Scan:
     first: int
     volumes: Sequence[tuple[Any, Any]]
     state: Float[Tensor, "vol mu 9"] | None
+    first_muon: int = 0
+    """Number of the first muon in the exposure of its volume."""
 
     def __len__(self) -> int:
         """Number of volumes."""
@@ -124,6 +128,14 @@ class Scan:
         """States of all muons, volume by volume; each column contiguous, as arithmetic wants it."""
         assert self.state is not None
         return self.state.flatten(0, 1).t().contiguous().t().to(like)
+
+    def pieces(self) -> list["Scan"]:
+        """The muons of its one volume, ``CHUNK`` at a time; itself if they are no more."""
+        state, size = self.state, max(BLOCK, CHUNK // BLOCK * BLOCK)
+        if state is None or len(self) > 1 or state.shape[1] <= size:
+            return [self]
+        starts = range(0, state.shape[1], size)
+        return [replace(self, state=state[:, k : k + size], first_muon=k) for k in starts]
 
 
 def scans(passives: Passives, batch_size: int | None, start: int = 0) -> Iterator[Scan]:
@@ -160,15 +172,22 @@ class HitNoise:
         names: further names of the streams (state, epoch, batch of muons).
         volumes: indices of the volumes.
         n_muons: muons a volume.
+        first_muon: number of the first of them; a multiple of ``BLOCK``.
     """
 
     def __init__(
-        self, seed: int, names: tuple[str | int, ...], volumes: Sequence[int], n_muons: int
+        self,
+        seed: int,
+        names: tuple[str | int, ...],
+        volumes: Sequence[int],
+        n_muons: int,
+        first_muon: int = 0,
     ) -> None:
         self.seed = seed
         self.names = names
         self.volumes = list(volumes)
         self.n_muons = n_muons
+        self.first_block = first_muon // BLOCK
 
     def __call__(
         self, side: str, n_panels: int, dtype: torch.dtype, device: torch.device
@@ -179,8 +198,9 @@ class HitNoise:
         first = 0
         for volume in self.volumes:
             for start in range(0, self.n_muons, BLOCK):
+                block = self.first_block + start // BLOCK
                 generator = stream(
-                    self.seed, "hits", *self.names, volume, side, start // BLOCK, device=device
+                    self.seed, "hits", *self.names, volume, side, block, device=device
                 )
                 n_here = min(BLOCK, self.n_muons - start)
                 shape = (n_here, n_panels, 2)

@@ -1,20 +1,28 @@
 """Banks that are read scan by scan: equal bits, and never more of them in memory than a scan."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
 
 from tests.pipeline.common import changed
-from tests.unit.wrapper.common import passives
-from tests.unit.wrapper.test_replay import N_MUONS, gradients
+from tests.unit.wrapper.common import WORLD, detector, notebook_volume, passives
+from tests.unit.wrapper.test_replay import N_MUONS, _Saved, gradients
 from tomopt_tasks import stages
+from tomopt_tasks.inference.settings import PocaZFillLevelSettings
+from tomopt_tasks.losses.settings import SpreadRangeLossSettings
 from tomopt_tasks.planning.plan import plan_study
 from tomopt_tasks.store import open_store
 from tomopt_tasks.store.datasets import Dataset
 from tomopt_tasks.transport import bank as bank_module
 from tomopt_tasks.transport.states import LazyStates, first_muons, mirrored_states
 from tomopt_tasks.wrapper import scans
+from tomopt_tasks.wrapper.build import build_wrapper
+from tomopt_tasks.wrapper.checkpoint import PhaseFit, first_tree
+from tomopt_tasks.wrapper.observers import PredictionRecord
 from tomopt_tasks.wrapper.scans import BankedPassives, mirrored
+from tomopt_tasks.wrapper.settings import Phase
 
 
 class Asked:
@@ -97,3 +105,78 @@ def test_a_large_bank_is_read_chunk_by_chunk(stored, monkeypatch):
     for first in range(0, 14, 3):
         np.testing.assert_array_equal(large[first : first + 3], expected[first : first + 3])
     assert read == [("state", slice(k * 5, k * 5 + 5)) for k in range(3)]  # each chunk once
+
+
+IN_PIECES = [("sums", None), *((c, 6.0) for c in ("sums", "sums-tomopt", "quantiles", "network"))]
+
+
+@pytest.fixture
+def short_pieces(monkeypatch):
+    """Pieces of 60 muons, with noise that is drawn 30 at a time."""
+    monkeypatch.setattr(scans, "BLOCK", 30)
+    return lambda: monkeypatch.setattr(scans, "CHUNK", 60)
+
+
+@pytest.mark.parametrize(("case", "budget"), IN_PIECES)
+def test_muons_of_a_volume_in_pieces_give_the_gradient_of_all(case, budget, short_pieces):
+    bank = passives(2, 150)
+    whole, _ = gradients(case, 1 << 30, budget, bank=bank, n_muons=150)
+    short_pieces()
+    kept, hooks = gradients(case, 1 << 30, budget, bank=bank, n_muons=150)
+    again, hooks_again = gradients(case, 0, budget, bank=bank, n_muons=150)
+    assert any(float(g.abs().max()) > 0 for g in whole.values())
+    for name in whole:
+        assert torch.equal(kept[name], again[name]), name
+        torch.testing.assert_close(kept[name], whole[name], rtol=1e-6, atol=1e-12)
+    assert hooks == hooks_again
+    assert hooks.count("on_scatter_end") == 6 * 3  # volumes, pieces
+
+
+@pytest.mark.parametrize("case", ["sums", "quantiles", "sums-tomopt"])
+def test_the_graph_of_a_muon_in_pieces_holds_no_more_numbers_than_said(case, short_pieces):
+    """From the difference of two exposures, so that grids and single pieces do not count."""
+    short_pieces()
+    most = []
+    for n_muons in (240, 480):
+        gc.collect()
+        with _Saved() as saved:
+            gradients(case, 1 << 30, bank=passives(1, n_muons), n_muons=n_muons)
+        most.append(saved.most)
+    assert (most[1] - most[0]) / (3 * 240) / 8 < scans.NUMBERS_IN_PIECES
+
+
+def prediction(bank):
+    settings = PocaZFillLevelSettings()
+    wrapper = build_wrapper(notebook_volume(6.0), settings, None, {}, 3, fitting=False)
+    record = PredictionRecord()
+    wrapper.predict(bank, 150, 150, pred_cb=record)
+    return record
+
+
+def test_predictions_and_counts_do_not_depend_on_pieces(short_pieces):
+    bank = passives(1, 150)
+    whole = prediction(bank)
+    short_pieces()
+    pieces = prediction(bank)
+    torch.testing.assert_close(pieces.get_preds(), whole.get_preds(), rtol=1e-12, atol=0.0)
+    for name in ("accepted", "used"):
+        assert torch.equal(torch.cat(getattr(pieces, name)), torch.cat(getattr(whole, name)))
+    assert torch.equal(pieces.accepted_map, whole.accepted_map)
+    assert int(whole.accepted_map.sum()) > 0
+
+
+def acceptance(bank):
+    phase = Phase(name="only", epochs=1)
+    fit = PhaseFit(
+        first_tree(WORLD, detector()), phase, PocaZFillLevelSettings(), SpreadRangeLossSettings(), 1
+    )
+    fit.run(bank, 0, len(bank), new=True)
+    return fit.recorder.accepted
+
+
+def test_the_acceptance_of_an_epoch_counts_every_muon_once(short_pieces):
+    bank = passives(2, 150)
+    whole = acceptance(bank)
+    short_pieces()
+    np.testing.assert_allclose(acceptance(bank), whole, rtol=1e-12)
+    assert len(whole) == 6

@@ -32,7 +32,7 @@ CASES = {
 }  # fmt: skip
 
 
-def gradients(case, memory, budget=6.0, bank=None, size=None):
+def gradients(case, memory, budget=6.0, bank=None, size=None, n_muons=N_MUONS):
     """Gradients of all parameters for one update, and the hooks that fired."""
     inferrer, loss, callback = CASES[case]
     volume = notebook_volume(budget)
@@ -58,8 +58,8 @@ def gradients(case, memory, budget=6.0, bank=None, size=None):
         trn_passives=bank,
         val_passives=None,
         passive_bs=size or len(bank),
-        n_mu_per_volume=N_MUONS,
-        mu_bs=N_MUONS,
+        n_mu_per_volume=n_muons,
+        mu_bs=n_muons,
         epoch=0,
     )
     wrapper.hook("on_train_begin")
