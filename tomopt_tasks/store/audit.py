@@ -7,12 +7,12 @@ one reads, digests and unpacks every chunk as well.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from tomopt_tasks.core import UserError
-from tomopt_tasks.store import collect, datasets, records, runs
+from tomopt_tasks.store import collect, datasets, pins, records, runs
 from tomopt_tasks.store.backend import Backend
 from tomopt_tasks.store.errors import Damage, DamagedObject, NewerFormat
-from tomopt_tasks.store.formats import unseal
 from tomopt_tasks.store.refs import (
     KEY,
     MANIFEST_SUFFIX,
@@ -47,8 +47,11 @@ def audit(backend: Backend, *, deep: bool = False) -> Iterator[Looked]:
             for name in backend.children(f"{kind}/{part}"):
                 yield from _object(backend, kind, name, deep=deep)
     for run in runs.run_ids(backend):
-        for name in backend.children(f"{runs.RUNS}/{run}"):
-            yield _entry(backend, run, name)
+        yield from _run(backend, run)
+    for name in backend.children(pins.PINS):
+        path = f"{pins.PINS}/{name}"
+        problem, stat = pins.problem(backend, path), backend.stat(path)
+        yield Looked(pins.PINS, path, stat.size if stat and not problem else 0, problem)
 
 
 def _object(backend: Backend, kind: str, name: str, *, deep: bool) -> Iterator[Looked]:
@@ -82,7 +85,7 @@ def _record(backend: Backend, path: str, name: tuple[str, str], deep: bool) -> i
 
 def _tombstone(backend: Backend, path: str, name: tuple[str, str], deep: bool) -> int:  # noqa: ARG001, FBT001
     data = _bytes(backend, path, datasets.MAX_MANIFEST_BYTES)
-    unseal(data, "tombstone", f"{name[0]} {name[1][:12]}")
+    collect.read_tombstone(data, *name)
     return len(data)
 
 
@@ -103,15 +106,21 @@ def _dataset(backend: Backend, path: str, name: tuple[str, str], deep: bool) -> 
     return manifest.ref.nbytes
 
 
-def _entry(backend: Backend, run: str, name: str) -> Looked:
-    path = f"{runs.RUNS}/{run}/{name}"
+def _run(backend: Backend, run: str) -> Iterator[Looked]:
+    """The entries of a run, and those that are missing between them."""
+    there = runs.numbers(backend, run)
+    for number in range(there[-1] + 1 if there else 0):
+        path = runs.entry_path(run, number)
+        if number in there:
+            yield _looked(runs.RUNS, path, partial(_entry, backend, run, number))
+        else:
+            yield Looked(runs.RUNS, path, 0, f"{path} is missing")
 
-    def look() -> int:
-        data = _bytes(backend, path, runs.MAX_ENTRY_BYTES)
-        unseal(data, "run", f"run {run}")
-        return len(data)
 
-    return _looked(runs.RUNS, path, look)
+def _entry(backend: Backend, run: str, number: int) -> int:
+    data = _bytes(backend, runs.entry_path(run, number), runs.MAX_ENTRY_BYTES)
+    runs.read_entry(data, run, number)
+    return len(data)
 
 
 def _raise(damage: Damage) -> DamagedObject:

@@ -1,5 +1,6 @@
 """What killed writers left behind, and objects that are given up but not forgotten."""
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from tomopt_tasks.store.refs import (
     manifest_path,
     record_path,
 )
+
+log = logging.getLogger(__name__)
 
 DAY = 24 * 3600.0
 """Shorter than this, and a slow writer might still be at work [s]."""
@@ -90,9 +93,29 @@ def tombstone(backend: Backend, kind: str, key: str) -> Ref | None:
     if blob is None:
         return None
     try:
-        return Ref.model_validate(unseal(blob.data, "tombstone", f"{kind} {key[:12]}")["ref"])
-    except (Damage, KeyError, ValueError):
+        return read_tombstone(blob.data, kind, key)
+    except Damage as damage:
+        log.warning("the tombstone of %s %s is not believed: %s", kind, key[:12], damage)
         return None
+
+
+def read_tombstone(raw: bytes, kind: str, key: str) -> Ref:
+    """The ref that a tombstone keeps.
+
+    Raises:
+        Damage: it is altered, or that of another object.
+        NewerFormat: intact, but of a newer major version.
+    """
+    body = unseal(raw, "tombstone", f"{kind} {key[:12]}")
+    try:
+        ref = Ref.model_validate(body.get("ref"))
+    except ValueError as error:
+        msg = "it holds no ref"
+        raise Damage(msg) from error
+    if (ref.kind, ref.key) != (kind, key):
+        msg = f"it is that of {ref.kind} {ref.key[:12]}, put under another name"
+        raise Damage(msg)
+    return ref
 
 
 def retired(backend: Backend, kind: str) -> set[str]:

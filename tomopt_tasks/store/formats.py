@@ -88,18 +88,30 @@ def _no_constant(name: str) -> None:
     raise ValueError(msg)
 
 
-def seal(role: str, body: Mapping[str, object]) -> bytes:
-    """A readable JSON file that carries the digest of its own content."""
-    sealed = header(role, body=body)
+def seal(role: str, body: Mapping[str, object], **place: object) -> bytes:
+    """A readable JSON file that carries the digest of its own content.
+
+    Args:
+        role: what the file is for.
+        body: what it says.
+        place: where it belongs, so that it is not believed elsewhere.
+    """
+    sealed = header(role, body=body, **place)
     sealed["sha256"] = digest(canonical(sealed))
     return json.dumps(sealed, sort_keys=True, indent=1, allow_nan=False).encode()
 
 
-def unseal(raw: bytes, role: str, what: str) -> dict[str, Any]:
+def unseal(raw: bytes, role: str, what: str, **place: object) -> dict[str, Any]:
     """The body of a sealed file. The seal is the same in all versions, so it is checked first.
 
+    Args:
+        raw: the file.
+        role: what it should be for.
+        what: it is, in words.
+        place: where it was found; a file that says another place was moved there.
+
     Raises:
-        Damage: any bit differs from what was sealed.
+        Damage: any bit differs from what was sealed, or it belongs elsewhere.
         NewerFormat: intact, but of a newer major version.
     """
     sealed = parse_json(raw)
@@ -110,7 +122,12 @@ def unseal(raw: bytes, role: str, what: str) -> dict[str, Any]:
     if expected != digest(canonical(sealed)):
         msg = "its digest does not match its content"
         raise Damage(msg)
-    body = check_header(sealed, role, what).get("body")
+    found = check_header(sealed, role, what)
+    body = found.get("body")
+    for name, value in place.items():
+        if found.get(name, value) != value:  # the oldest files do not say it
+            msg = f"it belongs to {name} {found[name]}, put under another name"
+            raise Damage(msg)
     if not isinstance(body, dict):
         msg = "it has no body"
         raise Damage(msg)

@@ -21,23 +21,45 @@ def append(backend: Backend, run_id: str, entry: Mapping[str, object]) -> int:
     """Publish an entry after the last one; its sequence number."""
     check_run(run_id)
     body = {str(name): jsonable(value, str(name)) for name, value in entry.items()}
-    data = seal("run", body)
-    taken = _numbers(backend, run_id)
+    taken = numbers(backend, run_id)
     number = taken[-1] + 1 if taken else 0
-    while not backend.put_if_absent(_path(run_id, number), data):
+    while not backend.put_if_absent(
+        entry_path(run_id, number), seal("run", body, run=run_id, entry=number)
+    ):
         number += 1
     return number
+
+
+def read_entry(raw: bytes, run_id: str, number: int) -> dict[str, Any]:
+    """What an entry says.
+
+    Raises:
+        Damage: it is altered, or that of another run or number.
+        NewerFormat: intact, but of a newer major version.
+    """
+    return unseal(raw, "run", f"run {run_id}", run=run_id, entry=number)
+
+
+def numbers(backend: Backend, run_id: str) -> list[int]:
+    """Sorted numbers of the entries that are there; whole if they count from 0."""
+    found = (ENTRY.fullmatch(name) for name in backend.children(f"{RUNS}/{run_id}"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def entry_path(run_id: str, number: int) -> str:
+    """Where an entry lies."""
+    return f"{RUNS}/{run_id}/{number:08d}.json"
 
 
 def read(backend: Backend, run_id: str) -> list[dict[str, Any]]:
     """All entries in order; a damaged one is left out with a warning."""
     check_run(run_id)
     entries = []
-    for number in _numbers(backend, run_id):
-        path = _path(run_id, number)
+    for number in numbers(backend, run_id):
+        path = entry_path(run_id, number)
         blob = backend.get(path, MAX_ENTRY_BYTES)
         try:
-            entries.append(unseal(blob.data if blob else b"", "run", f"run {run_id}"))
+            entries.append(read_entry(blob.data if blob else b"", run_id, number))
         except Damage as damage:
             log.warning("%s: entry %s is left out: %s", run_id, path, damage)
     return entries
@@ -55,12 +77,3 @@ def recent(backend: Backend) -> list[str]:
         run = path.split("/")[1]
         last[run] = max(last.get(run, 0.0), stat.modified)
     return sorted(last, key=lambda run: (-last[run], run))
-
-
-def _path(run_id: str, number: int) -> str:
-    return f"{RUNS}/{run_id}/{number:08d}.json"
-
-
-def _numbers(backend: Backend, run_id: str) -> list[int]:
-    found = (ENTRY.fullmatch(name) for name in backend.children(f"{RUNS}/{run_id}"))
-    return sorted(int(match[1]) for match in found if match)
