@@ -1,5 +1,6 @@
 """Services of one machine without starting them: processes, passwords, and what the doctor sees."""
 
+import asyncio
 import importlib
 import os
 import platform
@@ -144,6 +145,36 @@ def test_the_doctor_finds_wrong_versions_full_disks_and_unreachable_stores(monke
     answer = health.answer_of(findings)
     assert answer.code == 1
     assert any(line.startswith("WRONG   store") for line in answer.lines)
+
+
+def test_a_server_plans_the_runs_of_a_schedule(tmp_path):
+    """With SQLAlchemy 2.1 Prefect 3.8.8 takes a schedule and never plans a run of it."""
+    importlib.import_module("flows.optimise")  # sets the rest, then imports Prefect
+    settings = importlib.import_module("prefect.settings")
+    url = f"sqlite+aiosqlite:///{tmp_path}/prefect.db"
+    with settings.temporary_settings({settings.PREFECT_API_DATABASE_CONNECTION_URL: url}):
+        planned = asyncio.run(_planned())
+    assert len(planned) >= 3
+
+
+async def _planned():
+    """Runs that a server plans for a deployment with a schedule."""
+    from prefect.server import models  # noqa: PLC0415
+    from prefect.server.database import provide_database_interface  # noqa: PLC0415
+    from prefect.server.schemas.core import Deployment, DeploymentSchedule, Flow  # noqa: PLC0415
+    from prefect.server.schemas.schedules import CronSchedule  # noqa: PLC0415
+
+    db = provide_database_interface()
+    await db.create_db()
+    every_minute = DeploymentSchedule(schedule=CronSchedule(cron="* * * * *"), active=True)
+    async with db.session_context(begin_transaction=True) as session:
+        flow = await models.flows.create_flow(session, Flow(name="f"))
+        made = await models.deployments.create_deployment(
+            session, Deployment(name="d", flow_id=flow.id, schedules=[every_minute])
+        )
+        runs = await models.deployments.schedule_runs(session, made.id)
+    await (await db.engine()).dispose()
+    return runs
 
 
 def test_the_doctor_ends_runs_in_the_store_that_were_killed(store):
