@@ -51,6 +51,7 @@ def optimise(
         run.all(tasks.start_fit)  # the detector as the study places it
         for _ in run.each(tasks.fit_epoch):  # one look at all training scans, one better detector
             watch.epoch()
+        run.all(tasks.train_model)  # where a network reads the muons: one for each other design
         run.all(tasks.predict)  # every design on the banks for calibration and test
         run.all(tasks.evaluate)  # errors, and ratios to the best baseline
     watch.page.report(write_report(results, run.id).data)

@@ -211,7 +211,7 @@ def predict(
     results = open_store(store or default_store(), create=False)
     found = predict_object(results, find_run(results, run), file, design)
     if out is not None:
-        grids = {} if found.grids is None else {"x0": found.grids}
+        grids = {} if found.grids is None else {found.grid or "x0": found.grids}
         np.savez(out, allow_pickle=False, prediction=found.values, **grids)
     say(found.answer(), as_json=as_json)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
 from tomopt_tasks.evaluation.record import evaluate as evaluate_designs
-from tomopt_tasks.inference.settings import predicts_voxels
+from tomopt_tasks.inference.settings import InferenceSettings
 from tomopt_tasks.muons.source import generation_rate
 from tomopt_tasks.planning.inputs import (
     BankInputs,
@@ -22,6 +22,7 @@ from tomopt_tasks.planning.inputs import (
     EvaluateInputs,
     PredictInputs,
     StartInputs,
+    TrainInputs,
     VolumesInputs,
 )
 from tomopt_tasks.store.arrays import ArraySpec
@@ -93,7 +94,7 @@ def transport_muons(store: Store, key: str, inputs: BankInputs, parents: Parents
 
 def start_fit(store: Store, key: str, inputs: StartInputs, parents: Parents) -> Ref:
     """Checkpoint 0: the detector before the first update."""
-    tree = first_tree(inputs.world, inputs.detector)
+    tree = first_tree(inputs.world, inputs.detector, inputs.model, inputs.seed)
     return store.put_record("checkpoint", key, tree, tree["row"], _panel_view(tree["row"]))
 
 
@@ -113,11 +114,35 @@ def fit_epoch(store: Store, key: str, inputs: EpochInputs, parents: Parents) -> 
     return ref
 
 
+def train_model(store: Store, key: str, inputs: TrainInputs, parents: Parents) -> Ref:
+    """The network of a design that stands still, trained as long as that of the fit."""
+    partial = Partial(store, key)
+    fresh = first_tree(inputs.world, inputs.detector, inputs.inference, inputs.seed)
+    tree = partial.latest() or fresh
+    plan = [(phase, i) for phase in inputs.phases for i in range(phase.total_epochs)]
+    for epoch in range(tree["fit"]["epoch"], len(plan)):
+        phase, phase_epoch = plan[epoch]
+        role = f"bank {epoch % inputs.n_banks}".removesuffix(" 0")
+        passives, _ = _passives(store, {"volumes": parents["volumes"], "bank": parents[role]})
+        new = phase_epoch == 0
+        fit = PhaseFit(tree, phase, inputs.inference, inputs.loss, inputs.seed, new=new)
+        fit.run(passives, epoch, phase.volumes_per_step, new=new)
+        tree = fit.tree()
+        if tree["fit"]["stop"]:
+            break
+        if epoch + 1 < len(plan):
+            partial.between_steps(epoch + 1, lambda tree=tree: tree)  # type: ignore[misc]
+    ref = store.put_record("checkpoint", key, tree, tree["row"], _panel_view(tree["row"]))
+    partial.clear()
+    return ref
+
+
 def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> Ref:
     """What a design makes of a bank, at several exposures."""
-    if inputs.detector is None:
+    if "checkpoint" in parents:
         volume = result_volume(store.get_record(parents["checkpoint"]))
     else:
+        assert inputs.detector is not None
         volume = build_volume(inputs.world, inputs.detector)
     passives, bank = _passives(store, parents)
     for layer in volume.get_detectors():
@@ -159,6 +184,7 @@ BODIES: dict[str, Body] = {
     "transport_muons": transport_muons,
     "start_fit": start_fit,
     "fit_epoch": fit_epoch,
+    "train_model": train_model,
     "predict": predict,
     "evaluate": evaluate,
 }
@@ -180,12 +206,11 @@ def _records(
     wrapper = build_wrapper(
         volume, inputs.inference, None, {}, inputs.seed, fitting=False, fiducial=fiducial
     )
-    voxels = predicts_voxels(inputs.inference)
-    return [_predict_exposure(wrapper, passives, n, voxels=voxels) for n in inputs.exposures]
+    return [_predict_exposure(wrapper, passives, n, inputs.inference) for n in inputs.exposures]
 
 
 def _predict_exposure(
-    wrapper: Any, passives: BankedPassives, n_muons: int, *, voxels: bool
+    wrapper: Any, passives: BankedPassives, n_muons: int, inference: InferenceSettings
 ) -> PredictionRecord:
     available = passives.state.shape[1]
     if n_muons > available:
@@ -194,7 +219,7 @@ def _predict_exposure(
             "raise muons.per_volume or leave the exposure out"
         )
     part = BankedPassives(passives.x0, passives.target, first_muons(passives.state, n_muons))
-    record = PredictionRecord(voxels=voxels)
+    record = PredictionRecord(inference=inference)
     wrapper.predict(part, n_muons, n_muons, pred_cb=record)
     return record
 
@@ -219,9 +244,13 @@ def _prediction_arrays(
     }
     truth = passives.target.reshape(n_volumes, -1)[:, 0].numpy()
     grids = {}
-    if full.voxels:  # what is predicted is an error, which would best be zero
-        truth, x0 = np.zeros(n_volumes), torch.stack(full.grids).numpy()
-        grids = {"x0": ArraySpec(x0, ("volume", *VOXEL), "m", "predicted radiation length")}
+    if full.predicts != "number":  # what is predicted is an error, which would best be zero
+        truth, grid = np.zeros(n_volumes), torch.stack(full.grids).numpy()
+        axes = ("volume", *VOXEL)
+        if full.predicts == "x0":
+            grids = {"x0": ArraySpec(grid, axes, "m", "predicted radiation length")}
+        else:
+            grids = {"material": ArraySpec(grid, axes, "", "predicted class of material")}
     return {
         **grids,
         "prediction": ArraySpec(predictions, ("exposure", "volume")),

@@ -82,6 +82,12 @@ def fit_epoch(work: Work) -> dict[str, Any]:
 
 
 @stage
+def train_model(work: Work) -> dict[str, Any]:
+    """A network for a design that stands still, to compare a learned reading fairly."""
+    return perform(work)
+
+
+@stage
 def predict(work: Work) -> dict[str, Any]:
     """What a design says about every object of a bank."""
     return perform(work)
@@ -95,7 +101,15 @@ def evaluate(work: Work) -> dict[str, Any]:
 
 TASKS: dict[str, StageTask] = {
     each.name: each
-    for each in (make_volumes, transport_muons, start_fit, fit_epoch, predict, evaluate)
+    for each in (
+        make_volumes,
+        transport_muons,
+        start_fit,
+        fit_epoch,
+        train_model,
+        predict,
+        evaluate,
+    )
 }
 """Name of a stage -> its task."""
 

@@ -26,6 +26,9 @@ Name = tuple[str, str]
 
 AnyStage = Stage | Known
 
+CHAIN = ("start_fit", "fit_epoch")
+"""Stages whose checkpoints are thinned out: those of a fit."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -149,11 +152,11 @@ def _keep(
 ) -> None:
     """Enter what a run to keep needs."""
     retired = store.retired("checkpoint")
-    checkpoints = [stage for stage in run.stages if KINDS[stage.name] == "checkpoint"]
+    checkpoints = [stage for stage in run.stages if stage.name in CHAIN]
     there = [stage for stage in checkpoints if stage.key in stored["checkpoint"]]
     for stage in run.stages:
         kind = KINDS[stage.name]
-        if kind != "checkpoint":
+        if stage.name not in CHAIN:
             kept.setdefault((kind, stage.key), "needed by a run")
         if kind != "checkpoint" or stage.key not in stored[kind] | retired:
             for parent in _checkpoints_of(stage):

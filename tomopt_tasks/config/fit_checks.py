@@ -17,6 +17,9 @@ from tomopt_tasks.wrapper.settings import (
     Tie,
 )
 
+MODEL = "model"
+"""Name of the optimiser of a network."""
+
 PARAMETERS: tuple[Parameter, ...] = get_args(Parameter)
 
 
@@ -45,7 +48,12 @@ def check_names(
 
 
 def check_fit(
-    fit: FitSettings, detectors: Mapping[str, DetectorSettings], world: World, n_volumes: int
+    fit: FitSettings,
+    detectors: Mapping[str, DetectorSettings],
+    world: World,
+    n_volumes: int,
+    *,
+    learned: bool = False,
 ) -> None:
     """Names of parameters and groups, rates, ties and steps of every phase.
 
@@ -54,6 +62,7 @@ def check_fit(
         detectors: by name; the fit starts from one of them.
         world: for the middle plane of mirrored panels.
         n_volumes: training volumes.
+        learned: there is a network that learns, too.
 
     Raises:
         Problem: at the place of the first entry that is wrong.
@@ -63,8 +72,10 @@ def check_fit(
     rated: set[str] = set()
     for index, phase in enumerate(fit.phases):
         path: Path = ("fit", "phases", index)
-        _check_keys(phase, groups, path)
+        _check_keys(phase, groups, path, learned=learned)
         _check_optimisers(phase, groups, rated, path)
+        if learned:
+            _check_model(phase, path)
         if phase.volumes_per_step > n_volumes:
             raise Problem(
                 (*path, "volumes_per_step"),
@@ -76,8 +87,9 @@ def check_fit(
         _check_mirror(fit.phases[0], start, world)
 
 
-def _check_keys(phase: Phase, groups: Sequence[str], path: Path) -> None:
-    names = [*PARAMETERS, *(f"{name}.{group}" for name in PARAMETERS for group in groups)]
+def _check_keys(phase: Phase, groups: Sequence[str], path: Path, *, learned: bool) -> None:
+    network = [MODEL] if learned else []
+    names = [*network, *PARAMETERS, *(f"{name}.{group}" for name in PARAMETERS for group in groups)]
     schedule = phase.schedule
     cycles = schedule.per_parameter if isinstance(schedule, OneCycleSettings) else {}
     for key in phase.optimiser:
@@ -109,6 +121,8 @@ def _check_optimisers(phase: Phase, groups: Sequence[str], rated: set[str], path
                     f"{keys[1]} or freeze it",
                 )
     for key, optimiser in phase.optimiser.items():
+        if key == MODEL:
+            continue
         if phase.find_rates is not None or optimiser.rate is not None:
             rated.add(key)
         if key not in rated and _moves(phase, key, groups) and phase.epochs > 0:
@@ -116,6 +130,18 @@ def _check_optimisers(phase: Phase, groups: Sequence[str], rated: set[str], path
                 (*path, "optimiser", key),
                 "has no rate, and no search has found one before; add rate or find_rates",
             )
+
+
+def _check_model(phase: Phase, path: Path) -> None:
+    """Something trains the network, at a rate that is written down."""
+    if MODEL in phase.freeze:
+        return
+    if MODEL not in phase.optimiser:
+        text = "nothing trains the network of inference.kind learned; add for example "
+        raise Problem((*path, "optimiser"), text + "model: {kind: adam, rate: 0.01}")
+    if phase.optimiser[MODEL].rate is None and phase.epochs > 0:
+        text = "has no rate, and no search finds one for a network; add rate"
+        raise Problem((*path, "optimiser", MODEL), text)
 
 
 def _moves(phase: Phase, key: str, groups: Sequence[str]) -> bool:

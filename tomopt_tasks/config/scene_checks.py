@@ -7,7 +7,7 @@ from tomopt_tasks.config.problems import Problem
 from tomopt_tasks.core import UserError
 from tomopt_tasks.materials import find_material
 from tomopt_tasks.muons.settings import MuonSettings, TableSettings
-from tomopt_tasks.volume.scene_settings import SceneSettings
+from tomopt_tasks.volume.scene_settings import CargoSettings, SceneSettings
 from tomopt_tasks.volume.settings import TOLERANCE, LadleFurnaceSettings, LadleVariation, World
 
 MATERIALS = (
@@ -35,6 +35,11 @@ def check_scene(scene: SceneSettings, world: World, path: Path) -> None:
             raise Problem((*path, *place), str(error)) from error
     if isinstance(scene, LadleFurnaceSettings):
         check_ladle(scene, world, path)
+    if isinstance(scene, CargoSettings) and scene.load == "complex":
+        n_z, n_x, n_y = world.shape
+        if min(n_x, n_y) < 3 or n_z < 2:
+            text = f'got "complex", but a frame leaves no room in {n_z} x {n_x} x {n_y} voxels '
+            raise Problem((*path, "load"), text + "(z, x, y); write medium or lower world.voxel")
 
 
 def _materials(scene: SceneSettings) -> Iterator[tuple[Path, str]]:

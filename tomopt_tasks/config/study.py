@@ -10,7 +10,14 @@ from tomopt_tasks.config.detector_file import DetectorFile
 from tomopt_tasks.config.fit_checks import check_fit, check_names
 from tomopt_tasks.config.notify import NotifySettings
 from tomopt_tasks.config.scene_checks import check_exposures, check_muons, check_scene
-from tomopt_tasks.config.target_checks import check_correction, check_loss, check_targets
+from tomopt_tasks.config.target_checks import (
+    check_correction,
+    check_cost,
+    check_inference,
+    check_loss,
+    check_targets,
+    fill_loss,
+)
 from tomopt_tasks.config.version import VERSION
 from tomopt_tasks.core import Config
 from tomopt_tasks.detectors.settings import DetectorSettings
@@ -18,7 +25,7 @@ from tomopt_tasks.evaluation.settings import EvaluationSettings
 from tomopt_tasks.inference.settings import (
     InferenceSettings,
     PocaZFillLevelSettings,
-    predicts_voxels,
+    predicted,
 )
 from tomopt_tasks.losses.settings import LossSettings, SpreadRangeLossSettings
 from tomopt_tasks.muons.settings import MuonSettings
@@ -107,7 +114,8 @@ class _StudyParts(Config, Generic[Detector]):
         evaluation: EvaluationSettings,
         info: Any,  # noqa: ANN401 - ValidationInfo cannot be checked at run time
     ) -> EvaluationSettings:
-        voxels = "inference" in info.data and predicts_voxels(info.data["inference"])
+        inference = info.data.get("inference")
+        voxels = inference is not None and predicted(inference) != "number"
         if voxels and "correction" not in evaluation.model_fields_set:
             evaluation = evaluation.model_copy(update={"correction": "none"})
         if evaluation.exposures or "muons" not in info.data:
@@ -115,6 +123,17 @@ class _StudyParts(Config, Generic[Detector]):
         n_muons = info.data["muons"].per_volume
         exposures = sorted({max(n_muons // part, 1) for part in (8, 4, 2, 1)})
         return evaluation.model_copy(update={"exposures": tuple(exposures)})
+
+    @field_validator("loss", mode="after")
+    @classmethod
+    def _fill_loss(
+        cls,
+        loss: LossSettings,
+        info: Any,  # noqa: ANN401 - ValidationInfo cannot be checked at run time
+    ) -> LossSettings:
+        if not {"inference", "world"} <= set(info.data):
+            return loss
+        return fill_loss(loss, info.data["inference"], info.data["world"])
 
     @field_validator("compare", mode="after")
     @classmethod
@@ -157,14 +176,18 @@ class Study(_StudyParts[DetectorSettings]):
             scene = getattr(self.scenes, split)
             check_scene(scene, self.world, ("scenes", split))
             check_targets(scene, self.inference, split)
-        check_loss(self.inference, self.loss, self.fit)
+        check_inference(self.inference, self.world, trained=bool(self.fit.phases))
+        if self.fit.phases:
+            check_loss(self.inference, self.loss, self.scenes.train, self.world)
+            check_cost(self.loss, self.constraints)
         check_correction(self.inference, self.evaluation)
         train = ("train",) if self.fit.phases else ()
         check_muons(self.muons, self.world, (*train, "valid", "test"))
         check_names(self.fit, self.compare, self.detectors)
         if self.fit.phases:
             n_volumes = self.scenes.train.n_volumes
-            check_fit(self.fit, self.detectors, self.world, n_volumes)
+            learned = self.inference.kind == "learned"
+            check_fit(self.fit, self.detectors, self.world, n_volumes, learned=learned)
         check_exposures(self.evaluation.exposures, self.muons.per_volume)
         return self
 

@@ -1,12 +1,12 @@
 """Classes of a volume from the radiation lengths of its voxels (spec 5.5, 5.6)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import avg_pool3d
+from torch.nn.functional import avg_pool3d, log_softmax
 
 from tomopt_tasks.inference.reduced import Scatters
 from tomopt_tasks.inference.volume import AbsVolumeInferrer
@@ -125,6 +125,49 @@ def mean_3d(x0: Float[Tensor, "*batch z x y"]) -> Float[Tensor, "*batch z x y"]:
 def _mean(values: Float[Tensor, " n"], weights: Float[Tensor, " n"]) -> Float[Tensor, ""]:
     tiny = torch.finfo(values.dtype).tiny
     return (values * weights).sum() / weights.sum().clamp_min(tiny)
+
+
+class VoxelClassifierFromX0s(FromX0s):
+    """Material of every voxel: the likelier, the nearer its radiation length is to the predicted.
+
+    Args:
+        x0s: radiation lengths of the classes [m]; > 0, at least two.
+        partial_x0_inferrer: called with the keyword ``volume``.
+        volume: the volume that was irradiated.
+        width: standard deviation of the logarithm of a predicted radiation length; > 0.
+    """
+
+    def __init__(
+        self,
+        x0s: Sequence[float],
+        partial_x0_inferrer: PartialX0Inferrer,
+        volume: Any,
+        width: float = 0.5,
+    ) -> None:
+        super().__init__(partial_x0_inferrer, volume)
+        self.x0s = tuple(x0s)
+        self.width = width
+
+    def from_x0s(self, x0: Float[Tensor, "z x y"]) -> Float[Tensor, "1 cls voxel"]:
+        """Log-probabilities of the classes, voxels flattened from (z, x, y)."""
+        return voxel_log_probs(x0[None], self.x0s, self.width)
+
+
+def voxel_log_probs(
+    x0: Float[Tensor, "vol z x y"], x0s: Sequence[float], width: float
+) -> Float[Tensor, "vol cls voxel"]:
+    """Logarithms of the probabilities of classes with normal logarithms of radiation length.
+
+    Args:
+        x0: predicted radiation lengths [m]; > 0.
+        x0s: those of the classes [m]; > 0.
+        width: standard deviation of the logarithms; > 0.
+    """
+    if len(x0s) < 2 or not all(each > 0 for each in x0s) or not width > 0:
+        raise ValueError(f"x0s = {tuple(x0s)} m must be two or more, and width = {width} positive")
+    centres = torch.log(torch.tensor(x0s, dtype=x0.dtype, device=x0.device))[None, :, None]
+    distance = (torch.log(x0).flatten(1)[:, None] - centres) / width
+    return log_softmax(-0.5 * distance**2, 1)
 
 
 class AbsIntClassifierFromX0(FromX0s):

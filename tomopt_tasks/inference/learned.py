@@ -112,6 +112,8 @@ class VolumeNet(nn.Module):
         width: channels of the hidden layers.
         start: prediction before training; read for ``volume`` only.
         seed: names the stream of the first weights.
+        last: factor on the first weights of the last layer. Zero: all volumes are predicted alike
+            before training, from where losses that calibrate predictions see no slope.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class VolumeNet(nn.Module):
         width: int = 16,
         start: float = 0.0,
         seed: int = 0,
+        last: float = 0.0,
     ) -> None:
         super().__init__()
         self.output = output
@@ -132,17 +135,17 @@ class VolumeNet(nn.Module):
         self.from_map = nn.Sequential(_conv(1, width), nn.SiLU(), _conv(width, width), nn.SiLU())
         n_last = 1 if output == "voxels" else n_outputs
         self.head = nn.Sequential(_linear(2 * width, width), nn.SiLU(), _linear(width, n_last))
-        self._draw_weights(seed, start if output == "volume" else 0.0)
+        self._draw_weights(seed, start if output == "volume" else 0.0, last)
 
     @torch.no_grad()
-    def _draw_weights(self, seed: int, start: float) -> None:
+    def _draw_weights(self, seed: int, start: float, last: float) -> None:
         for name, parameter in self.named_parameters():
             rng = stream(seed, "volume net", name, device=parameter.device)
             fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
             bound = 0.0 if parameter.ndim == 1 else (3.0 / fan_in) ** 0.5
             parameter.uniform_(-bound, bound, generator=rng)
         *_, (_, weight), (_, bias) = self.head.named_parameters()
-        weight.zero_()
+        weight.mul_(last)
         bias.fill_(start)
 
     def forward(

@@ -5,7 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tomopt_tasks.core import Config
-from tomopt_tasks.inference.x0_settings import DenseBlockSettings, EdgeDetectorSettings
+from tomopt_tasks.inference.learned_settings import LearnedSettings
+from tomopt_tasks.inference.x0_settings import (
+    DenseBlockSettings,
+    EdgeDetectorSettings,
+    VoxelClassSettings,
+    VoxelX0Settings,
+)
 from tomopt_tasks.own import OwnPart
 from tomopt_tasks.quantities import Flag, PositiveNumber
 
@@ -28,18 +34,6 @@ class PocaZFillLevelSettings(Config):
     """Muons count in the quantiles with their acceptance; false is compat: TomOpt."""
 
 
-class VoxelX0Settings(Config):
-    """Radiation length of every voxel by inverting the scattering formula (spec 5.4)."""
-
-    kind: Literal["voxel_x0"] = "voxel_x0"
-    """Name of this inferrer."""
-    acceptance: Literal["two_each_side", "all_panels"] = "two_each_side"
-    """A muon counts with at least two hits on each side, or only if all panels see it."""
-    track_fit: Literal["centred", "float32"] = "centred"
-    """Lines by sums about the mean height, or in single precision about the floor of the world;
-    the latter is compat: TomOpt."""
-
-
 class OwnInferenceSettings(OwnPart):
     """An inferrer of the user's own; written as ``kind: my_module:MyInferrer``."""
 
@@ -55,15 +49,23 @@ class OwnInferenceSettings(OwnPart):
 InferenceSettings = Annotated[
     PocaZFillLevelSettings
     | VoxelX0Settings
+    | VoxelClassSettings
     | DenseBlockSettings
     | EdgeDetectorSettings
+    | LearnedSettings
     | OwnInferenceSettings,
     Field(discriminator="kind"),
 ]
 """Any volume inferrer."""
 
 
-def predicts_voxels(settings: InferenceSettings) -> bool:
-    """Whether predictions are radiation lengths of voxels, and not one number a volume."""
-    own = isinstance(settings, OwnInferenceSettings) and settings.predicts == "voxels"
-    return own or isinstance(settings, VoxelX0Settings)
+def predicted(inference: InferenceSettings) -> Literal["number", "x0", "voxel_class"]:
+    """What is said of a volume: a number, or radiation lengths or classes of its voxels."""
+    if isinstance(inference, VoxelX0Settings):
+        return "x0"
+    if isinstance(inference, VoxelClassSettings):
+        return "voxel_class"
+    if isinstance(inference, LearnedSettings) and inference.predicts in ("x0", "voxel_class"):
+        return inference.predicts
+    own = isinstance(inference, OwnInferenceSettings) and inference.predicts == "voxels"
+    return "x0" if own else "number"

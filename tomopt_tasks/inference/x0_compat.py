@@ -8,18 +8,17 @@ into one voxel; beyond the grid shares are cut, and every voxel gets 1e-15 of ev
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopt_tasks.core import Config
 from tomopt_tasks.inference import variables
 from tomopt_tasks.inference.axes import SIGMA_FLOOR
 from tomopt_tasks.inference.power import x0_from_scatters
 from tomopt_tasks.inference.sums import voxel_sums
 from tomopt_tasks.inference.x0_map import MeasuredMuons, VoxelGrid
+from tomopt_tasks.inference.x0_settings import TomOptX0Settings
 
 SHARE_FLOOR = 1e-15
 """Added to the probability of every voxel."""
@@ -28,11 +27,8 @@ LEAST_VARIANCE = 1e-30
 """Variances are held above this, so that a zero angle does not outweigh all others (D-51)."""
 
 
-class TomOptX0(Config):
+class TomOptX0(TomOptX0Settings):
     """Compat: the method described at the top of this module."""
-
-    kind: Literal["tomopt"] = "tomopt"
-    """Name of this method."""
 
     def __call__(self, muons: MeasuredMuons, grid: VoxelGrid) -> Float[Tensor, "vol z x y"]:
         """Radiation lengths [m]."""

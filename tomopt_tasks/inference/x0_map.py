@@ -25,10 +25,8 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
 from torch import Tensor
 
-from tomopt_tasks.core import Config
 from tomopt_tasks.inference.axes import (
     SIGMA_FLOOR,
     inner_edges,
@@ -46,6 +44,7 @@ from tomopt_tasks.inference.power import (
 )
 from tomopt_tasks.inference.sums import Stretches, layer_sums, voxel_sums
 from tomopt_tasks.inference.tracks import Tracks
+from tomopt_tasks.inference.x0_settings import UnbiasedX0Settings
 
 LEAST_MEAN = 1e-3
 """Least mean density of a volume [1/m]."""
@@ -136,23 +135,8 @@ def _clean_tracks(tracks: Tracks, used: Bool[Tensor, " mu"]) -> Tracks:
     )
 
 
-class UnbiasedX0(Config):
+class UnbiasedX0(UnbiasedX0Settings):
     """The inversion described at the top of this module."""
-
-    kind: Literal["unbiased"] = "unbiased"
-    """Name of this method."""
-    weights: Literal["expected", "plain"] = "expected"
-    """``plain``: acceptance only. ``expected``: also the variance that the power of the muon is
-    expected to have at the mean density of its volume, so that badly measured muons count less and
-    the imaginary ones bound what they can do; both are equal for perfect hits."""
-    share: Literal["path", "voxel"] = "path"
-    """Where a muon scattered: along its path through uniform matter, or all in one voxel."""
-    prior_muons: float = Field(default=1.0, gt=0)
-    """Imaginary muons per voxel that saw the mean density of the volume; > 0."""
-    log_term: bool = True
-    """Undo the logarithmic factor of Highland's formula."""
-    subtract_resolution: bool = True
-    """Subtract the angle that the hit resolution makes."""
 
     def __call__(self, muons: MeasuredMuons, grid: VoxelGrid) -> Float[Tensor, "vol z x y"]:
         """Radiation lengths [m]; finite and positive everywhere."""

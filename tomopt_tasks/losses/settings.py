@@ -56,13 +56,38 @@ class VoxelX0LossSettings(_Loss):
     """Name of this loss."""
 
 
+class VoxelClassLossSettings(_Loss):
+    """Negative log likelihood of the material of every voxel; classes are the inferrer's."""
+
+    kind: Literal["voxel_class"] = "voxel_class"
+    """Name of this loss."""
+    materials: tuple[str, ...] | None = Field(default=None, min_length=2)
+    """Materials of the classes, in the order of the inferrer; a voxel counts as the one of nearest
+    radiation length; null: those of ``inference.materials``."""
+
+
 class VolumeClassLossSettings(_Loss):
-    """Cross entropy of the probability that a volume is of the second of two classes."""
+    """Negative log likelihood of the class of a volume."""
 
     kind: Literal["volume_class"] = "volume_class"
     """Name of this loss."""
-    targets: tuple[Number, Number] = (0.0, 1.0)
-    """Targets of the two classes, in the unit of the target; others count as the nearer one."""
+    targets: tuple[Number, ...] | None = Field(default=None, min_length=2)
+    """Targets of the classes, in the unit of the target; others count as the nearest one; null: 0
+    and 1, or those of ``inference.targets``."""
+
+
+class VolumeIntClassLossSettings(_Loss):
+    """Distance of consecutive integers from the true one, weighted with their probabilities."""
+
+    kind: Literal["volume_int_class"] = "volume_int_class"
+    """Name of this loss."""
+    first: Number | None = None
+    """Target of the first integer, in the unit of the target; null: that of the inferrer."""
+    step: PositiveNumber | None = None
+    """Target of the next integer minus that of the one before; > 0; null: that of the
+    inferrer."""
+    squared: Flag = True
+    """Squared distances instead of absolute ones."""
 
 
 class LadleLayerLossSettings(_Loss):
@@ -83,7 +108,9 @@ LossSettings = Annotated[
     | ExpectedMSELossSettings
     | VolumeMSELossSettings
     | VoxelX0LossSettings
+    | VoxelClassLossSettings
     | VolumeClassLossSettings
+    | VolumeIntClassLossSettings
     | LadleLayerLossSettings
     | OwnLossSettings,
     Field(discriminator="kind"),

@@ -9,6 +9,7 @@ from typing import Literal
 from tomopt_tasks.core import Config
 from tomopt_tasks.detectors.settings import DetectorSettings
 from tomopt_tasks.evaluation.settings import EvaluationSettings
+from tomopt_tasks.inference.learned_settings import LearnedSettings
 from tomopt_tasks.inference.settings import InferenceSettings
 from tomopt_tasks.losses.settings import LossSettings
 from tomopt_tasks.muons.settings import MuonSettings
@@ -60,6 +61,8 @@ class StartInputs(Config):
     """Detector that the fit starts from."""
     parameters: ParameterRules
     """What learns."""
+    model: LearnedSettings | None = None
+    """Network that learns with the detector."""
     seed: int
     """Names the streams of the fit."""
 
@@ -87,8 +90,27 @@ class EpochInputs(Config):
     """Names the streams of the fit."""
 
 
+class TrainInputs(Config):
+    """Reads of ``train_model``; parents: volumes, and the banks ``bank``, ``bank 1``, ..."""
+
+    world: World
+    """Box that the detector stands in."""
+    detector: DetectorSettings
+    """A design that stands still, its gap neutral."""
+    phases: tuple[Phase, ...]
+    """Phases of the fit with all panels frozen; their names are neutral."""
+    n_banks: int
+    """Exposures of the training volumes, which epochs take in turn."""
+    inference: LearnedSettings
+    """The network, and what it predicts."""
+    loss: LossSettings
+    """What is minimised."""
+    seed: int
+    """Names the streams of the fit."""
+
+
 class PredictInputs(Config):
-    """Reads of ``predict``; parents: volumes, bank, and checkpoint for the fitted design."""
+    """Reads of ``predict``; parents: volumes, bank, and the checkpoint of what was fitted."""
 
     world: World
     """Box that the detector stands in."""

@@ -12,6 +12,8 @@ from tomopt_tasks.caching.closure import code_digest
 from tomopt_tasks.caching.keys import Numerics, components, numerics, stage_key
 from tomopt_tasks.config.study import Study
 from tomopt_tasks.core import Config
+from tomopt_tasks.detectors.settings import DetectorSettings
+from tomopt_tasks.inference.learned_settings import LearnedSettings
 from tomopt_tasks.muons.settings import TableSettings
 from tomopt_tasks.planning.inputs import (
     BankInputs,
@@ -20,6 +22,7 @@ from tomopt_tasks.planning.inputs import (
     PredictInputs,
     Split,
     StartInputs,
+    TrainInputs,
     VolumesInputs,
 )
 
@@ -28,10 +31,14 @@ KINDS = {
     "transport_muons": "bank",
     "start_fit": "checkpoint",
     "fit_epoch": "checkpoint",
+    "train_model": "checkpoint",
     "predict": "predictions",
     "evaluate": "evaluation",
 }
 """Name of a stage -> kind of what it stores, in pipeline order."""
+
+PANEL_PARAMETERS = ("xy", "z", "side")
+"""All that a panel can learn."""
 
 FITTED = "fit"
 """The design that the fit ends with, where a study names designs to compare."""
@@ -97,11 +104,13 @@ class _Planner:
         for epoch, (index, phase_epoch) in enumerate(self._epochs()):
             bank = self.banks["train", epoch % replicas["train"]]
             fitted = {"checkpoint": self._epoch(index, phase_epoch, epoch, {**fitted, **bank})}
+        trained = {design: self._trained(design, fitted, replicas["train"]) for design in
+                   self.study.compare}  # fmt: skip
         scores: dict[str, Stage] = {}
         judged: tuple[Split, ...] = ("valid", "test")
         for design in self.study.compare:
             for split in judged:
-                scores[f"{split}/{design}"] = self._predict(design, split, fitted)
+                scores[f"{split}/{design}"] = self._predict(design, split, trained[design])
         self._evaluate(scores)
         return self.stages
 
@@ -148,6 +157,7 @@ class _Planner:
             world=self.study.world,
             detector=self.study.detectors[fit.start],
             parameters=fit.parameters,
+            model=self._learned(),
             seed=fit.seed,
         )
         return self._add("start_fit", "start of the fit", inputs, {})
@@ -172,11 +182,47 @@ class _Planner:
         word, count = what if phase_epoch < n_search else number
         return self._add("fit_epoch", f"{phase.name} {word} {count}", inputs, parents)
 
-    def _predict(self, design: str, split: Split, fitted: Mapping[str, Stage]) -> Stage:
+    def _learned(self) -> LearnedSettings | None:
+        inference = self.study.inference
+        return inference if isinstance(inference, LearnedSettings) else None
+
+    def _trained(
+        self, design: str, fitted: Mapping[str, Stage], n_banks: int
+    ) -> Mapping[str, Stage]:
+        """The checkpoint that a design is judged with, if there is anything to learn."""
+        model, fit = self._learned(), self.study.fit
+        if design == FITTED:
+            return fitted
+        if model is None:
+            return {}
+        phases = tuple(
+            phase.model_copy(update={"name": "phase", "freeze": (*phase.freeze, *PANEL_PARAMETERS)})
+            for phase in fit.phases
+        )
+        inputs = TrainInputs(
+            world=self.study.world,
+            detector=self._still(design),
+            phases=phases,
+            n_banks=n_banks,
+            inference=model,
+            loss=self.study.loss,
+            seed=fit.seed,
+        )
+        banks = [self.banks["train", replica] for replica in range(n_banks)]
+        parents = {f"bank {i}": each["bank"] for i, each in enumerate(banks) if i > 0}
+        return {
+            "checkpoint": self._add(
+                "train_model", f"model for {design}", inputs, {**banks[0], **parents}
+            )
+        }
+
+    def _still(self, design: str) -> DetectorSettings:
+        """A design that nothing moves, so that its gap has no say."""
+        return self.study.detectors[design].model_copy(update={"gap": 0.0})
+
+    def _predict(self, design: str, split: Split, trained: Mapping[str, Stage]) -> Stage:
         judged = self.study.evaluation
-        detector = None
-        if design != FITTED:
-            detector = self.study.detectors[design].model_copy(update={"gap": 0.0})
+        detector = None if design == FITTED else self._still(design)
         inputs = PredictInputs(
             world=self.study.world,
             detector=detector,
@@ -187,7 +233,7 @@ class _Planner:
             seed=judged.seed,
             split=split,
         )
-        parents = {**self.banks[split, 0], **(fitted if design == FITTED else {})}
+        parents = {**self.banks[split, 0], **trained}
         return self._add("predict", f"{design} on {split}", inputs, parents)
 
     def _evaluate(self, scores: Mapping[str, Stage]) -> Stage:

@@ -37,6 +37,23 @@ FILL_HEIGHT = Target("fill height", "m", "mm", 1000.0)
 RADIATION_LENGTH = Target("radiation length", "m", "mm", 1000.0)
 """Target where every voxel is predicted."""
 
+MATERIAL = Target("material", "", "")
+"""Target where the material of every voxel is predicted; errors are shares of wrong voxels."""
+
+PRESENCE = Target("presence (0 or 1)", "", "")
+"""Target of lorries and cargoes: whether there is something to find."""
+
+BLOCK = Target("radiation length of the block", "m", "mm", 1000.0)
+"""Target of the scenes with one block."""
+
+_BY_SCENE = {
+    "ladle_furnace": FILL_HEIGHT,
+    "u_lorry": PRESENCE,
+    "cargo": PRESENCE,
+    "random_block": BLOCK,
+    "block_present": BLOCK,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
@@ -76,9 +93,16 @@ class ReportData:
 def target_of(study: Mapping[str, Any]) -> Target:
     """The measured quantity of a study's test scenes."""
     inference = study.get("inference") or {}
-    if inference.get("kind") == "voxel_x0" or inference.get("predicts") == "voxels":
+    kind = (
+        inference.get("predicts") if inference.get("kind") == "learned" else inference.get("kind")
+    )
+    if kind in ("voxel_x0", "x0") or inference.get("predicts") == "voxels":
         return RADIATION_LENGTH
-    return FILL_HEIGHT if scene_of(study).get("kind") == "ladle_furnace" else Target()
+    if kind == "voxel_class":
+        return MATERIAL
+    if kind == "dense_block" and scene_of(study).get("kind") not in ("u_lorry", "cargo"):
+        return Target()  # it answers with a number that has no unit
+    return _BY_SCENE.get(str(scene_of(study).get("kind")), Target())
 
 
 def scene_of(study: Mapping[str, Any]) -> Mapping[str, Any]:

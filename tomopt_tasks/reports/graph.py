@@ -8,12 +8,16 @@ from typing import Any
 
 from tomopt_tasks.reports.numbers import duration
 
-_PIPELINE = ("make_volumes", "transport_muons", "start_fit", "fit_epoch", "predict", "evaluate")
+_PIPELINE = (
+    "make_volumes", "transport_muons", "start_fit", "fit_epoch", "train_model", "predict",
+    "evaluate",
+)  # fmt: skip
 _TITLES = {
     "make_volumes": "volumes",
     "transport_muons": "muon banks",
     "start_fit": "start",
     "fit_epoch": "epochs",
+    "train_model": "models",
     "predict": "predictions",
     "evaluate": "evaluation",
 }

@@ -26,6 +26,7 @@ INPUTS: dict[str, type[Config]] = {
     "transport_muons": inputs.BankInputs,
     "start_fit": inputs.StartInputs,
     "fit_epoch": inputs.EpochInputs,
+    "train_model": inputs.TrainInputs,
     "predict": inputs.PredictInputs,
     "evaluate": inputs.EvaluateInputs,
 }

@@ -84,7 +84,7 @@ def _have(store: Store, run: str, stages: Sequence[Stage], call: Call) -> dict[s
             ref = store.find(stage.kind, stage.key)
             if ref is not None:
                 refs[stage.key] = ref
-            elif stage.name in ("predict", "evaluate"):
+            elif stage.name in ("train_model", "predict", "evaluate"):
                 wanted |= set(stage.parents.values())
             else:
                 raise UserError(

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopt_tasks.core import UserError
-from tomopt_tasks.inference.settings import predicts_voxels
 from tomopt_tasks.planning.inputs import PredictInputs
 from tomopt_tasks.planning.plan import FITTED, Stage, plan_study
 from tomopt_tasks.reports.text import Answer
@@ -32,15 +31,20 @@ class Predicted:
     """What a detector makes of some objects."""
 
     values: Float[np.ndarray, " volume"]
-    """Calibrated prediction of each; of voxels: the RMS error against the given X0 [m]."""
+    """Calibrated prediction of each; of voxels: the RMS error against the given X0 [m], or the root
+    of the share of voxels whose material is wrong."""
     grids: Float[np.ndarray, "volume z x y"] | None
-    """Predicted radiation lengths [m], if the run predicts voxels."""
+    """Predicted radiation lengths [m] or numbers of materials, if the run predicts voxels."""
+    grid: str | None
+    """What the grids hold: ``x0`` or ``material``."""
     accepted: int
     """Muons that the panels saw, in all volumes."""
 
     def answer(self) -> Answer:
         """What the command says; grids are left to files."""
-        what = "prediction" if self.grids is None else "RMS error of the radiation lengths [m]"
+        words = {"x0": "RMS error of the radiation lengths [m]"}
+        words["material"] = "root of the share of voxels with a wrong material"
+        what = words.get(self.grid or "", "prediction")
         values = self.values.tolist()
         lines = [f"object {n}: {what} {value:.4g}" for n, value in enumerate(values)]
         data = {"what": what, "values": values, "accepted": self.accepted}
@@ -87,7 +91,7 @@ def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> 
     x0 = read_object(file, study.world)
     seed = study.muons.seed
     state, _ = transport(x0, study.world, study.muons, study.transport, seed, "object")
-    volume = _detector(store, run, stages, inputs)
+    volume = _detector(store, run, stages, chosen)
     for layer in volume.get_detectors():
         for panel in layer.panels:
             panel.realistic_validation = inputs.edges == "hard"
@@ -96,26 +100,34 @@ def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> 
         volume, inputs.inference, None, {}, inputs.seed, fitting=False,
         fiducial=judged["fiducial_cut"],
     )  # fmt: skip
-    record = PredictionRecord(voxels=predicts_voxels(inputs.inference))
+    record = PredictionRecord(inference=inputs.inference)
     passives = BankedPassives(x0, torch.zeros(len(x0), dtype=x0.dtype), state)
     wrapper.predict(passives, state.shape[1], state.shape[1], pred_cb=record)
     slope, intercept = judged["calibration"]
     return Predicted(
         slope * record.get_preds().numpy() + intercept,
         torch.stack(record.grids).numpy() if record.grids else None,
+        {"x0": "x0", "voxel_class": "material"}.get(record.predicts),
         int(torch.cat(record.accepted).sum()),
     )
 
 
-def _detector(store: Store, run: str, stages: list[Stage], inputs: PredictInputs) -> Volume:
-    """The design as it is written, or the last checkpoint of the fit."""
-    if inputs.detector is not None:
+def _detector(store: Store, run: str, stages: list[Stage], chosen: Stage) -> Volume:
+    """The design as it is written, or the checkpoint of what was fitted for it."""
+    inputs = chosen.inputs
+    assert isinstance(inputs, PredictInputs)
+    if inputs.detector is None:
+        for stage in reversed(stages):
+            ref = store.find("checkpoint", stage.key) if stage.name == "fit_epoch" else None
+            if ref is not None:
+                return result_volume(store.get_record(ref))
+        raise _missing(run)
+    if "checkpoint" not in chosen.parents:
         return build_volume(inputs.world, inputs.detector)
-    for stage in reversed(stages):
-        ref = store.find("checkpoint", stage.key) if stage.name == "fit_epoch" else None
-        if ref is not None:
-            return result_volume(store.get_record(ref))
-    raise _missing(run)
+    ref = store.find("checkpoint", chosen.parents["checkpoint"])
+    if ref is None:
+        raise _missing(run)
+    return result_volume(store.get_record(ref))
 
 
 def _judged(store: Store, run: str, stage: Stage, design: str) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from tomopt_tasks.volume.blocks import (
     RandomBlockPassiveGenerator,
     VoxelPassiveGenerator,
 )
+from tomopt_tasks.volume.cargo import RandomCargoPassiveGenerator
 from tomopt_tasks.volume.grid import border_index, check_inside
 from tomopt_tasks.volume.layer import PassiveLayer
 from tomopt_tasks.volume.passives import AbsPassiveGenerator
@@ -26,6 +27,7 @@ from tomopt_tasks.volume.scene_settings import (
     BlockPresentSettings,
     Box,
     BoxesSettings,
+    CargoSettings,
     LeadInBerylliumSettings,
     RandomBlockSettings,
     SmallWallsSettings,
@@ -113,6 +115,17 @@ def u_lorry(world: World, scene: ULorrySettings, seed: int, split: str) -> Drawn
     return draw_scenes(world, build, scene.volumes, seed, split)
 
 
+def cargo(world: World, scene: CargoSettings, seed: int, split: str) -> Drawn:
+    """Cargoes; targets are 1 with a threat and 0 without."""
+
+    def build(volume: Volume, rng: Generator) -> AbsPassiveGenerator:
+        return RandomCargoPassiveGenerator(
+            volume, scene.load, scene.probability, scene.materials, scene.longest, rng
+        )
+
+    return draw_scenes(world, build, scene.volumes, seed, split)
+
+
 def small_walls(world: World, scene: SmallWallsSettings, seed: int, split: str) -> Drawn:
     """Walls in soil; targets are grids with 1 where there is wall."""
 
@@ -157,6 +170,7 @@ FAMILIES: dict[str, Callable[..., Drawn]] = {
     "random_block": random_block,
     "block_present": block_present,
     "u_lorry": u_lorry,
+    "cargo": cargo,
     "small_walls": small_walls,
     "boxes": boxes,
     "lead_in_beryllium": boxes,

@@ -11,6 +11,7 @@ from tomopt_tasks.own import OwnPart
 from tomopt_tasks.quantities import (
     Count,
     Flag,
+    Fraction,
     Length,
     Natural,
     PositiveLength,
@@ -85,6 +86,23 @@ class ULorrySettings(_Drawn):
     """Material of the floor (a name of the material table)."""
     materials: tuple[str, ...] = Field(default=("air", "iron"), min_length=1)
     """Materials of the load (names of the material table)."""
+
+
+class CargoSettings(_Drawn):
+    """Air with blocks of goods, and a threat or not; target: 1 with a threat, 0 without."""
+
+    kind: Literal["cargo"] = "cargo"
+    """Name of this family."""
+    load: Literal["simple", "medium", "complex"] = "simple"
+    """One block, four, or fifteen inside a frame of steel (floor and outer ring of voxels)."""
+    probability: Fraction = 0.5
+    """Probability of a threat: a last block of uranium or lead; 0 to 1."""
+    materials: tuple[str, ...] = Field(
+        default=("water", "SiO2", "aluminium", "iron", "graphite", "soft tissue"), min_length=1
+    )
+    """Materials of the goods (names of the material table)."""
+    longest: Probability = 0.5
+    """Longest side of a block as a part of the room; > 0, <= 1."""
 
 
 class SmallWallsSettings(_Drawn):
@@ -218,6 +236,7 @@ SceneSettings = Annotated[
     | RandomBlockSettings
     | BlockPresentSettings
     | ULorrySettings
+    | CargoSettings
     | SmallWallsSettings
     | BoxesSettings
     | LeadInBerylliumSettings

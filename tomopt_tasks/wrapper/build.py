@@ -18,6 +18,7 @@ from tomopt_tasks.detectors.layer import PanelDetectorLayer
 from tomopt_tasks.detectors.panel import DetectorPanel, SigmoidDetectorPanel
 from tomopt_tasks.detectors.settings import DetectorSettings, LayerSettings, PanelSettings
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
+from tomopt_tasks.inference.learned import MODEL
 from tomopt_tasks.inference.scatters import ScatterBatch
 from tomopt_tasks.inference.settings import (
     InferenceSettings,
@@ -38,7 +39,7 @@ from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper
 from tomopt_tasks.wrapper.guards import build_callbacks, build_guards, build_own_callbacks
-from tomopt_tasks.wrapper.parts import own_inferrer, volume_loss, x0_inferrer
+from tomopt_tasks.wrapper.parts import batch_cost, own_inferrer, volume_loss, x0_inferrer
 from tomopt_tasks.wrapper.settings import (
     AdamSettings,
     OneCycleSettings,
@@ -49,6 +50,9 @@ from tomopt_tasks.wrapper.settings import (
 from tomopt_tasks.wrapper.settings import Parameter as Learnable
 
 DTYPE = torch.float64
+
+MODEL_PARAMETERS = "model"
+"""Name of the optimiser of a network that learns with the detector."""
 
 
 def build_volume(world: World, detector: DetectorSettings) -> Volume:
@@ -140,11 +144,11 @@ def build_inference(
 def build_loss(settings: LossSettings) -> tuple[Any, list[Callback]]:
     """The loss of one volume, or the callbacks that set the loss of a batch."""
     if isinstance(settings, SpreadRangeLossSettings):
-        return None, [SpreadRangeLoss()]
+        return None, [SpreadRangeLoss(), *batch_cost(settings)]
     if isinstance(settings, ExpectedMSELossSettings):
         return None, [ExpectedMSELoss()]
     if isinstance(settings, VolumeMSELossSettings) and settings.correct:
-        return None, [BatchLoss(calibrated_mse)]
+        return None, [BatchLoss(calibrated_mse), *batch_cost(settings)]
     if isinstance(settings, OwnLossSettings):
         return build_own(settings), []
     return volume_loss(settings), []
@@ -180,6 +184,11 @@ class PhaseBuilder:
 
     def _parameters(self, name: str) -> list[Parameter]:
         parameter, _, group = name.partition(".")
+        if parameter == MODEL_PARAMETERS:
+            model = getattr(self.volume, MODEL, None)
+            if model is None or MODEL_PARAMETERS in self.phase.freeze:
+                return []
+            return list(model.parameters())
         if parameter == "side" and self.volume.budget is not None:
             groups = {panel.group for panel in self.panels}
             free = any(self.phase.rule("side", member) != "frozen" for member in groups)
@@ -204,7 +213,7 @@ class PhaseBuilder:
     def _wanted(self, name: str, settings: OptimiserSettings) -> float | None:
         """Adam steps by its rate, so that the wanted step itself is the rate."""
         found = self.phase.find_rates
-        if found is None or not isinstance(settings, AdamSettings):
+        if found is None or not isinstance(settings, AdamSettings) or name == MODEL_PARAMETERS:
             return None
         return self._step(name)
 

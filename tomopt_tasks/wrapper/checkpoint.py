@@ -9,6 +9,9 @@ from tomopt_tasks.callbacks.base import Callback
 from tomopt_tasks.callbacks.stopping import BestKeeper
 from tomopt_tasks.core import UserError
 from tomopt_tasks.detectors.settings import DetectorSettings
+from tomopt_tasks.inference.learned import attach_model
+from tomopt_tasks.inference.learned_settings import LearnedSettings
+from tomopt_tasks.inference.reader import build_net
 from tomopt_tasks.inference.settings import InferenceSettings, PocaZFillLevelSettings
 from tomopt_tasks.losses.settings import LossSettings
 from tomopt_tasks.muons.generators import MuonGenerator2016
@@ -26,16 +29,29 @@ BetweenSteps = Callable[[int, Callable[[], Tree]], None]
 """Takes how many volumes an epoch has seen, and what gives the state there; may raise to stop."""
 
 
-def first_tree(world: World, detector: DetectorSettings) -> Tree:
-    """The checkpoint before the first epoch."""
+def first_tree(
+    world: World, detector: DetectorSettings, model: LearnedSettings | None = None, seed: int = 1
+) -> Tree:
+    """The checkpoint before the first epoch.
+
+    Args:
+        world: box that the detector stands in.
+        detector: where the fit starts.
+        model: the network that learns with it, if there is one.
+        seed: names the stream of its first weights.
+    """
     volume = build_volume(world, detector)
+    if model is not None:
+        attach_model(volume, build_net(model, seed))
     return {
         "world": world.model_dump(mode="json"),
         "detector": detector.model_dump(mode="json"),
+        "model": None if model is None else model.model_dump(mode="json"),
         "volume": dict(volume.state_dict()),
         "opts": {},
         "callbacks": [],
         "loss": {},
+        "of_loss": [],
         "rates": {},
         "fit": {"epoch": 0, "skip_opt_step": False, "stop": False},
         "row": {"geometry": geometry(volume), "loss": None},
@@ -43,9 +59,12 @@ def first_tree(world: World, detector: DetectorSettings) -> Tree:
 
 
 def restore_volume(tree: Mapping[str, Any]) -> Volume:
-    """The volume of a checkpoint, with the detector as it was then."""
+    """The volume of a checkpoint, with the detector, and the network if any, as they were then."""
     detector = DetectorSettings.model_validate(tree["detector"])
     volume = build_volume(World.model_validate(tree["world"]), detector)
+    model = model_of(tree)
+    if model is not None:
+        attach_model(volume, build_net(model, seed=0))
     volume.load_state_dict(tree["volume"])
     volume.assign_budget()
     return volume
@@ -64,6 +83,12 @@ def result_volume(tree: Mapping[str, Any]) -> Volume:
     return volume
 
 
+def model_of(tree: Mapping[str, Any]) -> LearnedSettings | None:
+    """Settings of the network in a checkpoint."""
+    saved = tree.get("model")
+    return None if saved is None else LearnedSettings.model_validate(saved)
+
+
 def from_checkpoint(
     store: Any,
     ref: Any,
@@ -79,7 +104,8 @@ def from_checkpoint(
     Args:
         store: where the checkpoint is (``open_store(...)``).
         ref: of the checkpoint (``store.find("checkpoint", key)``).
-        inference: from scatters to predictions; None: fill levels.
+        inference: from scatters to predictions; None: the network of the checkpoint, else fill
+            levels.
         loss: called with ``pred`` and ``volume``; None: predictions only.
         seed: names the streams of hits and muons.
 
@@ -89,8 +115,9 @@ def from_checkpoint(
     if ref is None or ref.kind != "checkpoint":
         got = "nothing" if ref is None else f"a stored object of kind {ref.kind}"
         raise UserError(f"from_checkpoint: got {got}; give the ref of a checkpoint")
-    volume = result_volume(store.get_record(ref))
-    chosen = inference or PocaZFillLevelSettings()
+    tree = store.get_record(ref)
+    volume = result_volume(tree)
+    chosen = inference or model_of(tree) or PocaZFillLevelSettings()
     wrapper = build_wrapper(volume, chosen, loss, {}, seed, fitting=loss is not None)
     wrapper.mu_generator = MuonGenerator2016.from_volume(volume)
     return wrapper
@@ -125,6 +152,7 @@ class PhaseFit:
         builder = PhaseBuilder(volume, detector, phase, tree["rates"])
         opts = builder.optimisers()
         loss_func, loss_callbacks = build_loss(loss)
+        self.of_loss = loss_callbacks
         self.callbacks: list[Callback] = builder.callbacks(opts, loss_callbacks)
         self.recorder = EpochRow()
         self.wrapper = build_wrapper(volume, inference, loss_func, opts, seed)
@@ -163,6 +191,7 @@ class PhaseFit:
         fit, half = self.wrapper.fit_params, self.before.get("half")
         if new and half is None:
             self.wrapper.hook("on_train_begin")
+            self._keep_loss()
         else:
             self._take_up()
         if half is not None:
@@ -171,6 +200,13 @@ class PhaseFit:
         if between_steps is not None:
             fit.between_steps = lambda: between_steps(fit.n_done, self.half_tree)
         self.wrapper.fit_epoch()
+
+    def _keep_loss(self) -> None:
+        """The loss goes on from phase to phase: what it has set itself, it keeps."""
+        if self.before["loss"] and isinstance(self.wrapper.loss_func, torch.nn.Module):
+            self.wrapper.loss_func.load_state_dict(self.before["loss"])
+        for callback, state in zip(self.of_loss, self.before["of_loss"], strict=False):
+            callback.load_state_dict(state)
 
     def _take_up(self) -> None:
         """Continue where the last checkpoint of the phase left it."""
@@ -215,6 +251,7 @@ class PhaseFit:
             "volume": dict(wrapper.volume.state_dict()),
             "opts": {name: opt.state_dict() for name, opt in wrapper.opts.items()},
             "callbacks": [callback.state_dict() for callback in self.callbacks],
+            "of_loss": [callback.state_dict() for callback in self.of_loss],
             "loss": loss.state_dict() if isinstance(loss, torch.nn.Module) else {},
             "fit": {
                 **self.before["fit"],

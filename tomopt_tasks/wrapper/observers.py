@@ -7,6 +7,9 @@ from torch import Tensor
 
 from tomopt_tasks.callbacks.base import Callback, detector_panels
 from tomopt_tasks.callbacks.nonfinite import GradientRecord
+from tomopt_tasks.inference.settings import InferenceSettings, predicted
+from tomopt_tasks.materials import find_material
+from tomopt_tasks.utils import x0targs_to_classtargs
 
 
 class EpochRow(Callback):
@@ -70,12 +73,15 @@ class PredictionRecord(Callback):
 
     Args:
         n_cells: cells of the map along x and along y, over [-0.5, 1.5] times the width.
-        voxels: predictions are radiation lengths of voxels, not one number a volume.
+        inference: says whether predictions are numbers, or radiation lengths or classes of voxels;
+            None: numbers.
     """
 
-    def __init__(self, n_cells: int = 40, *, voxels: bool = False) -> None:
+    def __init__(self, n_cells: int = 40, *, inference: InferenceSettings | None = None) -> None:
         self.n_cells = n_cells
-        self.voxels = voxels
+        self.predicts = "number" if inference is None else predicted(inference)
+        names = getattr(inference, "materials", ()) if self.predicts == "voxel_class" else ()
+        self.classes = {find_material(name).x0: i for i, name in enumerate(names)}
         self.grids: list[Tensor] = []
         self.predictions: list[float] = []
         self.accepted: list[Tensor] = []
@@ -105,14 +111,23 @@ class PredictionRecord(Callback):
     def on_x0_pred_end(self) -> None:
         """Note the prediction; NaN where no muon was accepted.
 
-        Of a grid, the grid is kept and the root of its mean squared error is noted [m]; where there
-        is none, that of a grid of zeros.
+        Of radiation lengths, the grid is kept and the root of its mean squared error is noted [m];
+        where there is none, that of a grid of zeros. Of classes, the grid of the likeliest is kept
+        and the root of the share of wrong ones is noted; where there is none, all are wrong.
         """
         pred, volume = self.fit_params.pred, self.attached.volume
-        if not self.voxels:
+        if self.predicts == "number":
             self.predictions.append(float("nan") if pred is None else float(pred.reshape(-1)[0]))
             return
         truth = volume.get_rad_cube()
+        if self.predicts == "voxel_class":
+            true = x0targs_to_classtargs(truth.double(), self.classes)
+            found = torch.full_like(true, torch.nan)
+            if pred is not None:
+                found = pred.detach().reshape(len(self.classes), -1).argmax(0).view(true.shape)
+            self.grids.append(found.to(true))
+            self.predictions.append(float((found != true).double().mean().sqrt()))
+            return
         grid = torch.zeros_like(truth) if pred is None else pred.detach()
         matter = torch.isfinite(truth)
         self.grids.append(grid if pred is not None else torch.full_like(truth, torch.nan))
