@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from tests.unit.callbacks.toy import Wrapper
+from tomopt_tasks.callbacks.base import FitParams
 from tomopt_tasks.callbacks.cost import BatchCost
 from tomopt_tasks.losses.base import budget_coef
 from tomopt_tasks.losses.settings import (
@@ -13,23 +15,19 @@ from tomopt_tasks.losses.settings import (
 from tomopt_tasks.wrapper.build import build_loss
 
 
-class Wrapper:
-    """As much of a wrapper as the callback sees: two square metres at a price of 1 / m2."""
-
-    def __init__(self, mean_loss):
-        self.side = torch.tensor([2.0**0.5], dtype=torch.float64, requires_grad=True)
-        self.volume = self
-        self.fit_params = self
-        self.mean_loss = mean_loss
-
-    def get_cost(self):
-        return self.side**2
+def toy(mean_loss):
+    """A wrapper of two square metres at a price of 1 / m2, in the middle of an update."""
+    side = torch.tensor([2.0**0.5], dtype=torch.float64, requires_grad=True)
+    wrapper = Wrapper()
+    wrapper.side, wrapper.fit_params = side, FitParams(mean_loss=mean_loss)
+    wrapper.volume.get_cost = lambda: side**2
+    return wrapper
 
 
 def added(mean_loss=0.3, **settings):
     """The callback and the loss that it leaves."""
     cost = BatchCost(1.6, **settings)
-    wrapper = Wrapper(mean_loss if mean_loss is None else torch.tensor([mean_loss]).double())
+    wrapper = toy(mean_loss if mean_loss is None else torch.tensor([mean_loss]).double())
     cost.wrapper = wrapper
     cost.on_volume_batch_end()
     return cost, wrapper
@@ -39,22 +37,22 @@ def added(mean_loss=0.3, **settings):
 def test_the_price_is_that_of_losses_of_one_volume(steep):
     _, wrapper = added(cost_coef=0.2, steep_budget=steep)
     price = budget_coef(torch.tensor([2.0 / 1.6]).double(), 10.0, steep=steep)
-    torch.testing.assert_close(wrapper.mean_loss.detach(), 0.3 + 0.2 * price)
-    wrapper.mean_loss.sum().backward()
+    torch.testing.assert_close(wrapper.fit_params.mean_loss.detach(), 0.3 + 0.2 * price)
+    wrapper.fit_params.mean_loss.sum().backward()
     assert wrapper.side.grad > 0
 
 
 def test_an_open_weight_becomes_the_first_loss_and_is_remembered():
     cost, _ = added()
     assert cost.cost_coef == pytest.approx(0.3)
-    cost.wrapper = Wrapper(torch.tensor([9.0]).double())
+    cost.wrapper = toy(torch.tensor([9.0]).double())
     cost.on_volume_batch_end()
     assert cost.state_dict() == {"cost_coef": pytest.approx(0.3)}
 
 
 def test_a_batch_without_a_loss_costs_nothing():
     cost, wrapper = added(None)
-    assert wrapper.mean_loss is None
+    assert wrapper.fit_params.mean_loss is None
     assert cost.cost_coef is None
 
 
