@@ -21,7 +21,7 @@ from tomopt_tasks.commands.app import AsJson, Changes, StoreUrl, add_to, say
 from tomopt_tasks.commands.campaign import app as campaign_app
 from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
-from tomopt_tasks.project import default_store
+from tomopt_tasks.project import default_store, writing
 
 app = typer.Typer(
     help="Design muon-tomography detectors by gradient descent: declarative, cached, reproducible.",
@@ -212,7 +212,8 @@ def predict(
     found = predict_object(results, find_run(results, run), file, design)
     if out is not None:
         grids = {} if found.grids is None else {found.grid or "x0": found.grids}
-        np.savez(out, allow_pickle=False, prediction=found.values, **grids)
+        with writing(out, "choose another place with --out"):
+            np.savez(out, allow_pickle=False, prediction=found.values, **grids)
     say(found.answer(), as_json=as_json)
 
 

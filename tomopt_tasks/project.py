@@ -1,7 +1,11 @@
-"""Where the project lies, and what of it is made by runs."""
+"""Where the project lies, what of it is made by runs, and what else they write for people."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from tomopt_tasks.core import UserError
 
 MARKS = ("prefect.yaml", "pyproject.toml", ".tomopt")
 """Entries of which one marks the project folder."""
@@ -23,3 +27,20 @@ def default_store() -> str:
 def state_folder() -> Path:
     """Where Prefect keeps its database and records: ``.tomopt`` of the project."""
     return project_root() / ".tomopt"
+
+
+@contextmanager
+def writing(place: Path, cure: str) -> Iterator[None]:
+    """Turn a failure to write a file for people into one sentence.
+
+    Args:
+        place: the file or folder.
+        cure: what to do about it.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror or error}; {cure}") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tomopt_tasks.campaigns.plan import CampaignPlan
 from tomopt_tasks.campaigns.results import results_of_campaign
+from tomopt_tasks.project import writing
 from tomopt_tasks.reports.campaign_data import CampaignData, entry_label, is_fit
 from tomopt_tasks.reports.campaign_table import board_table, campaign_csv
 from tomopt_tasks.reports.campaign_words import slug_of
@@ -76,24 +77,27 @@ def write_campaign_report(plan: CampaignPlan, store: Store, data: CampaignData) 
     from tomopt_tasks.reports.campaign_pictures import campaign_pictures  # noqa: PLC0415
 
     folder = report_folder(store, plan.run)
-    folder.mkdir(parents=True, exist_ok=True)
     report, table = folder / "report.html", folder / "table.csv"
-    replace_file(report, render_campaign(data))
-    replace_file(table, campaign_csv(data.tables))
-    pictures = []
-    for name, picture in campaign_pictures(data, MOST_PICTURES):
-        pictures.append(folder / name)
-        replace_file(folder / name, picture)
+    drawn = campaign_pictures(data, MOST_PICTURES)
+    pictures = {folder / name: picture for name, picture in drawn}
+    detectors = _detectors(folder, data)
+    files: dict[Path, str | bytes] = {report: render_campaign(data)}
+    files |= {table: campaign_csv(data.tables), **pictures, **detectors}
     if data.search is not None:
         from tomopt_tasks.reports.search_page import trials_csv  # noqa: PLC0415 - matplotlib
 
-        replace_file(folder / "trials.csv", trials_csv(data.search))
-    return CampaignOutputs(report, table, tuple(_detectors(folder, data)), tuple(pictures))
+        files[folder / "trials.csv"] = trials_csv(data.search)
+    cure = f"all results are stored: mend that, then tomopt campaign report {plan.campaign.file}"
+    with writing(folder, cure):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in files.items():
+            replace_file(path, content)
+    return CampaignOutputs(report, table, tuple(detectors), tuple(pictures))
 
 
-def _detectors(folder: Path, data: CampaignData) -> list[Path]:
+def _detectors(folder: Path, data: CampaignData) -> dict[Path, str]:
     """The best fit of each table, as a detector file that a study can start from."""
-    written = []
+    written = {}
     for table in data.tables:
         entry, label = table.best
         geometry = table.repeat(entry, label)["geometry"]
@@ -102,6 +106,5 @@ def _detectors(folder: Path, data: CampaignData) -> list[Path]:
             words = ", ".join(part for part in (table.label, entry_label(entry), label) if part)
             comment = f"{data.title}: {words}, the best on the validation bank; numbers in m."
             path = folder / f"detector-{slug}.yaml"
-            replace_file(path, detector_yaml(geometry, comment=comment))
-            written.append(path)
+            written[path] = detector_yaml(geometry, comment=comment)
     return written

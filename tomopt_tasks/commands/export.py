@@ -16,6 +16,7 @@ from tomopt_tasks.commands.tables import (
 )
 from tomopt_tasks.commands.target import HEX, find_ref, planned
 from tomopt_tasks.core import UserError
+from tomopt_tasks.project import writing
 from tomopt_tasks.store.datasets import Dataset
 from tomopt_tasks.store.refs import manifest_path
 from tomopt_tasks.store.store import Store
@@ -40,14 +41,16 @@ def export(store: Store, text: str, to: Path | None = None, array: str = "") -> 
         raise UserError(f"--to {to}: {to.suffix or 'no suffix'}; use one of {', '.join(FORMATS)}")
     found = _found(store, text)
     if to is not None and to.suffix == ".nc":
-        return _written(to, _netcdf(to, found))
+        with writing(to, "choose another place with --to"):
+            return _written(to, _netcdf(to, found))
     table = table_of_dataset(found, array) if isinstance(found, Dataset) else found
     if to is None:
         return Answer(_records(table), _csv(table).splitlines())
-    if to.suffix == ".csv":
-        to.write_text(_csv(table), encoding="utf-8")
-    else:
-        _parquet(to, table)
+    with writing(to, "choose another place with --to"):
+        if to.suffix == ".csv":
+            to.write_text(_csv(table), encoding="utf-8")
+        else:
+            _parquet(to, table)
     return _written(to, {"columns": list(table), "rows": _length(table)})
 
 

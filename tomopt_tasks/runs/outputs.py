@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from tomopt_tasks.project import project_root
+from tomopt_tasks.project import project_root, writing
 from tomopt_tasks.reports.data import ReportData, final_design
 from tomopt_tasks.reports.export import detector_csv, detector_yaml
 from tomopt_tasks.runs.results import results_of
@@ -49,7 +49,7 @@ def write_report(store: Store, run: str) -> Outputs:
         run: its id.
 
     Raises:
-        UserError: the run has not finished, or what it made is lost.
+        UserError: the run has not finished, what it made is lost, or the files cannot be written.
     """
     from tomopt_tasks.reports.page import render_html  # noqa: PLC0415 - brings matplotlib along
 
@@ -58,10 +58,16 @@ def write_report(store: Store, run: str) -> Outputs:
     name = final_design(data.evaluation)
     panels = data.evaluation["designs"][name]["geometry"]
     comment = f"Final detector of run {run}; numbers in m.\nMade by: {data.command}"
-    outputs.report.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(outputs.report, render_html(data))
-    replace_file(outputs.detector_yaml, detector_yaml(panels, comment=comment))
-    replace_file(outputs.detector_csv, detector_csv(panels))
+    files = {
+        outputs.report: render_html(data),
+        outputs.detector_yaml: detector_yaml(panels, comment=comment),
+        outputs.detector_csv: detector_csv(panels),
+    }
+    folder = outputs.report.parent
+    with writing(folder, f"all results are stored: mend that, then tomopt report {run}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in files.items():
+            replace_file(path, content)
     return outputs
 
 

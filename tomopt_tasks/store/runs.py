@@ -66,8 +66,8 @@ def read(backend: Backend, run_id: str) -> list[dict[str, Any]]:
 
 
 def run_ids(backend: Backend) -> list[str]:
-    """Sorted ids of all runs."""
-    return backend.children(RUNS)
+    """Sorted ids of all runs that have an entry; an empty folder is none."""
+    return sorted({path.split("/")[1] for path in backend.listing(RUNS)})
 
 
 def recent(backend: Backend) -> list[str]:
