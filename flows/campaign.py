@@ -7,17 +7,18 @@ once, and one that fails does not stop the others.
 from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
 from prefect import flow
 
-from tomopt_tasks.campaigns.doing import carry_out, run_name, where
-from tomopt_tasks.campaigns.slots import Outcome
+from flows.endings import HOOKS, stoppable
+from flows.overseeing import Overseer
+from flows.telling import attended
+from tomopt_tasks.campaigns.doing import carry_out, where
 from tomopt_tasks.config.members import load_campaign
 from tomopt_tasks.core import UserError
 from tomopt_tasks.project import default_store
-from tomopt_tasks.reports.artifacts import Page
 from tomopt_tasks.runs.form import CampaignPath, Changes, Jobs, as_text
 from tomopt_tasks.store.opening import open_store
 
 
-@flow(name="campaign", flow_run_name="campaign {file}")
+@flow(name="campaign", flow_run_name="campaign {file}", **HOOKS)
 def campaign(
     file: CampaignPath = "data/campaigns/ladle_headline.yaml",
     changes: Changes | None = None,
@@ -36,19 +37,13 @@ def campaign(
     """
     plan = load_campaign(file, list(as_text(changes).items()))
     results = open_store(store or default_store())
-    page, rows = Page(run_name(plan)), []
-
-    def heard(outcome: Outcome, n: int, total: int) -> None:
-        rows.append({"job": outcome.name, "state": outcome.state, "error": outcome.error})
-        page.jobs(n, total, rows)
-
-    run = carry_out(plan, results, where(jobs, dask), heard)
-    done = run.finish()
-    for label, board in done.leaderboards().items():
-        page.table(board, f"leaderboard {label}".strip())
-    if run.failures:
-        names = ", ".join(list(run.failures)[:3])
-        raise UserError(f"{len(run.failures)} jobs did not finish ({names}); run again to go on")
+    watch = Overseer(plan, results)
+    with stoppable(), attended(watch):
+        run = carry_out(plan, results, where(jobs, dask), watch)
+        done = run.finish()
+        watch.finished(done)
+        if run.failures:
+            raise UserError(run.said())
     return str(done.outputs.report)
 
 

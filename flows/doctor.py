@@ -22,7 +22,7 @@ from prefect.states import Crashed
 from flows.access import api_settings
 from flows.machine import Machine, Started, end, forget_machine, read_machine
 from flows.serving import prefect_server
-from flows.watching import PREFIX
+from flows.telling import PREFIX
 from tomopt_tasks.commands.answer import Answer
 from tomopt_tasks.commands.health import Finding, answer_of, environment_findings, killed_runs
 from tomopt_tasks.core import UserError

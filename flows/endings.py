@@ -5,7 +5,7 @@ Prefect calls these hooks, in the process of the flow or, if that is gone, in th
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypedDict
 
 from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
@@ -16,11 +16,12 @@ from prefect.flows import Flow, FlowStateHook
 from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import deployment
 
-from flows.watching import PREFIX, notify
+from flows.telling import PREFIX, notify
+from tomopt_tasks.core import UserError
 from tomopt_tasks.interrupts import left_alone
 from tomopt_tasks.reports.artifacts import page_key
 from tomopt_tasks.reports.standing import Standing
-from tomopt_tasks.runs.closing import close
+from tomopt_tasks.runs.closing import Closed, close
 from tomopt_tasks.store.opening import open_store
 
 
@@ -65,25 +66,36 @@ def _close(flow: Flow[Any, Any], flow_run: FlowRun, how: str, why: str) -> None:
 
     log = flow_run_logger(flow_run, flow)
     with get_client(sync_client=True) as client:
-        labels = client.read_flow_run(flow_run.id).labels
-        run, url = labels.get(f"{PREFIX}.run"), labels.get(f"{PREFIX}.store")
-        if not isinstance(run, str) or not isinstance(url, str):
+        seen = client.read_flow_run(flow_run.id)
+        name, closed = _ended(seen, f"{how}: {why}")
+        again = closed.words if closed is not None else seen.labels.get(f"{PREFIX}.again")
+        if again is None:
             log.warning("It %s before it had begun; run it again.", _was(how))
             return
-        closed = close(open_store(url, create=False), run, f"{how}: {why}")
-        words = f"It {_was(how)} ({why}). {closed.words}"
+        words = f"It {_was(how)} ({why}). {again}"
         log.warning("%s", words)
-        standing = Standing(run=run, state=how, epochs=closed.epochs, words=words)
+        epochs = closed.epochs if closed is not None else (0, 0)
         client.create_artifact(
             ArtifactCreate(
-                key=f"{page_key(run)}-status",
+                key=f"{page_key(name)}-status",
                 type="markdown",
                 description="how it stands",
-                data=render_status(standing),
+                data=render_status(Standing(run=name, state=how, epochs=epochs, words=words)),
                 flow_run_id=flow_run.id,
             )
         )
-    notify(closed.notify, how, run, words, {"flow_run": str(flow_run.id)})
+    if closed is not None:
+        notify(closed.notify, how, name, words, {"flow_run": str(flow_run.id)})
+
+
+def _ended(flow_run: FlowRun, why: str) -> tuple[str, Closed | None]:
+    """Its name, and what its run has left behind if it had begun one."""
+    run, url = (flow_run.labels.get(f"{PREFIX}.{name}") for name in ("run", "store"))
+    if not isinstance(run, str) or not isinstance(url, str):
+        return flow_run.name, None
+    with suppress(UserError):
+        return run, close(open_store(url, create=False), run, why)
+    return run, None
 
 
 def _was(how: str) -> str:
@@ -91,4 +103,4 @@ def _was(how: str) -> str:
 
 
 HOOKS = Hooks(on_failure=[failed], on_crashed=[crashed], on_cancellation=[cancelled])
-"""For every flow that runs a study."""
+"""For every flow."""

@@ -6,13 +6,15 @@ from tomopt_tasks import _settings  # isort: skip  # noqa: F401 - before Prefect
 from prefect import flow
 from pydantic import Field
 
+from flows.chores import chore
+from flows.endings import HOOKS, stoppable
 from tomopt_tasks.commands import gc as give_up
 from tomopt_tasks.commands import verify as check
 from tomopt_tasks.core import Config, UserError
 from tomopt_tasks.project import default_store
-from tomopt_tasks.reports.artifacts import Page
 from tomopt_tasks.store.opening import open_store
 
+AGAIN = "Nothing was left half done; run it again."
 SHOWN = 1000
 """Rows of a table on a page at most."""
 
@@ -35,7 +37,7 @@ class Keep(Config):
 KEEP = Keep()
 
 
-@flow(name="gc", flow_run_name="gc")
+@flow(name="gc", flow_run_name="gc", **HOOKS)
 def gc(keep: Keep = KEEP, *, apply: bool = False, store: str | None = None) -> int:
     """Give up checkpoints that nothing needs, and leftovers of kills; the bytes that go.
 
@@ -46,17 +48,21 @@ def gc(keep: Keep = KEEP, *, apply: bool = False, store: str | None = None) -> i
     """
     results = open_store(store or default_store(), create=False)
     policy = give_up.Policy(keep.last, keep.best, keep.every, keep.runs, keep.hours)
-    answer = give_up.gc(results, policy, apply=apply)
-    page = Page("gc")
-    page.text("\n".join(answer.lines), "summary")
-    rows = [*answer.data["given_up"], *answer.data["leftovers"]]
-    if rows:
-        names = dict.fromkeys(name for row in rows for name in row)
-        page.table([{n: row.get(n, "") for n in names} for row in rows[:SHOWN]], "given up")
+    facts = {"store": results.url, "apply": "yes" if apply else "no"}
+    with stoppable(), chore("gc", "gc", facts, AGAIN) as told:
+        answer = give_up.gc(results, policy, apply=apply)
+        told.page.text("\n".join(answer.lines), "summary")
+        rows = [*answer.data["given_up"], *answer.data["leftovers"]]
+        if rows:
+            names = dict.fromkeys(name for row in rows for name in row)
+            table = [{n: row.get(n, "") for n in names} for row in rows[:SHOWN]]
+            told.page.table(table, "given up")
+        told.words = answer.lines[-1]
+        told.numbers = {"bytes": answer.data["bytes"], "apply": apply}
     return int(answer.data["bytes"])
 
 
-@flow(name="verify", flow_run_name="verify")
+@flow(name="verify", flow_run_name="verify", **HOOKS)
 def verify(*, deep: bool = False, store: str | None = None) -> int:
     """Check that everything is as it was committed; how many objects were checked.
 
@@ -68,16 +74,19 @@ def verify(*, deep: bool = False, store: str | None = None) -> int:
         UserError: something is damaged; the page lists it.
     """
     results = open_store(store or default_store(), create=False)
-    answer = check.verify(results, deep=deep)
-    page = Page("verify")
-    page.text("\n".join(answer.lines), "summary")
-    damaged = answer.data["damaged"]
-    if damaged:
-        page.table(damaged[:SHOWN], "damaged")
-        raise UserError(
-            f"{len(damaged)} of {answer.data['objects']} objects in {results.url} are damaged; run "
-            "their studies again: what is damaged is set aside and made anew"
-        )
+    facts = {"store": results.url, "deep": "yes" if deep else "no"}
+    with stoppable(), chore("verify", "verify", facts, AGAIN) as told:
+        answer = check.verify(results, deep=deep)
+        told.page.text("\n".join(answer.lines), "summary")
+        damaged = answer.data["damaged"]
+        if damaged:
+            told.page.table(damaged[:SHOWN], "damaged")
+            raise UserError(
+                f"{len(damaged)} of {answer.data['objects']} objects in {results.url} are damaged; "
+                "run their studies again: what is damaged is set aside and made anew"
+            )
+        told.words = f"{answer.data['objects']} objects are as they were committed"
+        told.numbers = {"objects": answer.data["objects"]}
     return int(answer.data["objects"])
 
 

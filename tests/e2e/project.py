@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "pipeline" / "tiny.yaml"
 STUDY = "data/studies/tiny.yaml"
 HEARTBEAT = "30"
+PATIENCE = 400
+"""Seconds until something counts as missing; a busy machine needs many of them."""
 EVERY_MINUTE = """
   - name: minutely
     entrypoint: flows/optimise.py:optimise
@@ -92,7 +94,7 @@ class Api:
             time.sleep(0.25)
         return found
 
-    def ended(self, run: Any, seconds: float = 180) -> Any:
+    def ended(self, run: Any, seconds: float = PATIENCE) -> Any:
         """The run when it has ended."""
 
         def final() -> Any:
@@ -107,7 +109,7 @@ class Api:
     def in_the_middle(self, run: Any, epochs: int = 5) -> Any:
         """The run as soon as it has stored some new epochs."""
         before = self.checkpoints()
-        self.wait(lambda: self.checkpoints() >= before + epochs, "some epochs", 120)
+        self.wait(lambda: self.checkpoints() >= before + epochs, "some epochs", PATIENCE)
         seen = self.client.read_flow_run(run.id)
         assert not seen.state.is_final()
         return seen

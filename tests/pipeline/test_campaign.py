@@ -12,7 +12,7 @@ from tomopt_tasks.campaigns import run as campaign_run
 from tomopt_tasks.campaigns.plan import look_up_all, plan_campaign
 from tomopt_tasks.campaigns.results import results_of_campaign
 from tomopt_tasks.campaigns.run import crew_of, jobs_of, run_campaign
-from tomopt_tasks.campaigns.slots import Outcome, Slots
+from tomopt_tasks.campaigns.slots import UNHEARD, Outcome, Slots
 from tomopt_tasks.campaigns.state import Times, member_states
 from tomopt_tasks.campaigns.tables import make_tables
 from tomopt_tasks.cli import app
@@ -43,7 +43,7 @@ def planned(folder, text=AXES):
     return plan_campaign(load_campaign(file))
 
 
-def at_once(jobs, crew):
+def at_once(jobs, crew, heard=UNHEARD):
     """The jobs here, one after the other: processes would not see the bodies of a test."""
     ended = {}
     for job in jobs:
@@ -51,6 +51,7 @@ def at_once(jobs, crew):
         if bad:
             ended[job.name] = Outcome(job.name, "blocked", f"needs {bad[0]}")
         else:
+            heard.began(job)
             result = job.call(*job.arguments)
             error = result.pop("error", "")
             ended[job.name] = Outcome(job.name, "failed" if error else "done", error, result)

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 @pytest.fixture
 def flows(prefect):
-    names = ("optimise", "evaluate", "campaign", "maintenance", "watching", "endings")
+    names = ("optimise", "evaluate", "campaign", "maintenance", "telling", "endings")
     return SimpleNamespace(**{name: importlib.import_module(f"flows.{name}") for name in names})
 
 
@@ -88,7 +88,7 @@ def test_a_cached_run_shows_all_and_only_epochs_that_run_are_events(
 ):
     heard = []
     monkeypatch.setattr(
-        flows.watching, "emit_event", lambda name, *_, payload: heard.append((name, payload))
+        flows.telling, "emit_event", lambda name, *_, payload: heard.append((name, payload))
     )
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     asked = {"notify.on": ["finished", "best"]}

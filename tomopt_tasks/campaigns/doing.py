@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from tomopt_tasks.campaigns import search_show, show
 from tomopt_tasks.campaigns.outputs import Finished, finish
 from tomopt_tasks.campaigns.plan import CampaignPlan, look_up_all, plan_campaign
-from tomopt_tasks.campaigns.run import CampaignRun, Heard, Where, crew_of, run_campaign
+from tomopt_tasks.campaigns.run import CampaignRun, Where, crew_of, run_campaign
 from tomopt_tasks.campaigns.search import SearchRun, look_up_search, plan_search, run_search
 from tomopt_tasks.campaigns.search_results import search_data
-from tomopt_tasks.campaigns.slots import cores
+from tomopt_tasks.campaigns.slots import UNHEARD, Heard, cores
 from tomopt_tasks.campaigns.state import member_states
 from tomopt_tasks.config.members import LoadedCampaign
 from tomopt_tasks.core import UserError
 from tomopt_tasks.reports.text import Answer
+from tomopt_tasks.runs.notify import send
 from tomopt_tasks.store.store import Store
 
 
@@ -70,6 +71,13 @@ class Done:
         found = self.search or self.run
         return found.executed if found is not None else 0
 
+    def said(self) -> str:
+        """How it ended, in a sentence."""
+        if self.failures:
+            names = ", ".join(list(self.failures)[:3])
+            return f"{len(self.failures)} jobs did not finish ({names}); run again to go on"
+        return "finished"
+
     def answer(self) -> Answer:
         """Everything that there is to say; writes the report."""
         if self.search is not None:
@@ -89,6 +97,20 @@ class Done:
         return finish(self.run.plan, self.store, self.run.refs, data)
 
 
+def tell(campaign: LoadedCampaign, words: str, *, failed: bool) -> None:
+    """Send the message that the base study asks for, where there is no Prefect.
+
+    Args:
+        campaign: the campaign.
+        words: how it ended.
+        failed: whether something has no result.
+    """
+    facts = {"campaign": campaign.settings.campaign}
+    settings = campaign.members[0].study.notify
+    if settings is not None:
+        send(settings, "failed" if failed else "finished", run_name(campaign), words, facts)
+
+
 def run_name(campaign: LoadedCampaign) -> str:
     """Id of the run that a campaign, or its search, is recorded under."""
     if campaign.settings.search is not None:
@@ -100,7 +122,7 @@ def carry_out(
     campaign: LoadedCampaign,
     store: Store,
     place: Where,
-    heard: Heard | None = None,
+    heard: Heard = UNHEARD,
     part: Part = WHOLE,
 ) -> Done:
     """Have all results of a campaign, or of a part of it.
@@ -109,7 +131,7 @@ def carry_out(
         campaign: what to do.
         store: where results lie.
         place: see ``where``.
-        heard: is told about every job that ends.
+        heard: is told how jobs go on.
         part: what of it.
 
     Raises:

@@ -21,9 +21,12 @@ def recorded(plan: CampaignPlan, store: Store, outcomes: Mapping[str, Outcome]) 
         outcomes: filled by the time of the end.
     """
     begun = time.perf_counter()
+    notify = plan.campaign.members[0].study.notify
     start = {"event": "started", "at": now(), "runner": "campaign", **provenance()}
     start |= {
         "file": plan.campaign.file,
+        "changes": list(plan.campaign.overrides),
+        "notify": notify.model_dump(mode="json") if notify is not None else None,
         "campaign": plan.campaign.settings.model_dump(mode="json"),
         "members": {each.name: each.run for each in plan.members},
     }

@@ -33,6 +33,15 @@ class Finished:
         """Label of each comparison -> rows of its leaderboard."""
         return {table.label: board_table(table) for table in self.data.tables}
 
+    def markdown(self) -> str:
+        """The report in short, with its pictures inside."""
+        from tomopt_tasks.reports.campaign_markdown import (  # noqa: PLC0415 - matplotlib
+            render_campaign_markdown,
+        )
+        from tomopt_tasks.reports.campaign_page import MOST_PICTURES  # noqa: PLC0415
+
+        return render_campaign_markdown(self.data, MOST_PICTURES)
+
 
 def finish(
     plan: CampaignPlan, store: Store, refs: Mapping[str, Ref], search: SearchData | None = None

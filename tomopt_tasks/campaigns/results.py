@@ -1,6 +1,5 @@
 """What came out of a campaign: its comparisons with all that a report shows of them."""
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
 from tomopt_tasks.reports.campaign_data import CampaignData, TableData, is_fit
 from tomopt_tasks.reports.search_data import SearchData
+from tomopt_tasks.runs.closing import campaign_command
 from tomopt_tasks.runs.manifest import epoch_row
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
@@ -55,7 +55,7 @@ def results_of_campaign(
             label: goal.model_dump(mode="json")
             for label, goal in plan.campaign.settings.judge.goals.items()
         },
-        command=shlex.join(["tomopt", "campaign", "run", plan.campaign.file]),
+        command=campaign_command(plan.campaign.file, plan.campaign.overrides),
         provenance=_provenance(entries),
         search=search,
     ), made

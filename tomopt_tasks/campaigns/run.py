@@ -7,15 +7,12 @@ from typing import Any
 
 from tomopt_tasks.campaigns.manifest import recorded
 from tomopt_tasks.campaigns.plan import CampaignPlan, MemberPlan, chains, look_up_all
-from tomopt_tasks.campaigns.slots import Crew, Job, Outcome, run_jobs, slots
+from tomopt_tasks.campaigns.slots import UNHEARD, Crew, Heard, Job, Outcome, run_jobs, slots
 from tomopt_tasks.campaigns.tables import make_tables
 from tomopt_tasks.campaigns.work import make_stages, prepare, run_member
 from tomopt_tasks.planning.plan import Stage
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
-
-Heard = Callable[[Outcome, int, int], None]
-"""Hears how a job ended, the jobs ended so far, and all jobs."""
 
 
 @dataclass
@@ -69,14 +66,18 @@ def jobs_of(
         needed = [parent for stage in chain for parent in stage.parents.values()]
         after = frozenset(names[parent] for parent in needed if parent in names)
         given = {parent: kinds[parent] for parent in needed}
-        jobs.append(Job(name, make_stages, (url, chain, given), after))
+        jobs.append(Job(name, make_stages, (url, chain, given), after, _epochs(chain)))
         names |= {stage.key: name for stage in chain}
     for each in plan.members:
         own = [stage.key for stage in each.stages if stage.key not in plan.shared]
         if any(key not in refs for key in own):
             after = frozenset(names[stage.key] for stage in each.stages if stage.key in names)
-            jobs.append(Job(each.name, *work_of(url, each), after))
+            jobs.append(Job(each.name, *work_of(url, each), after, _epochs(each.stages)))
     return jobs
+
+
+def _epochs(stages: Sequence[Stage]) -> tuple[str, ...]:
+    return tuple(stage.key for stage in stages if stage.name == "fit_epoch")
 
 
 def _name(chain: Sequence[Stage]) -> str:
@@ -107,7 +108,7 @@ def run_campaign(
     plan: CampaignPlan,
     store: Store,
     crew: Crew,
-    heard: Heard | None = None,
+    heard: Heard = UNHEARD,
     *,
     shared_only: bool = False,
 ) -> CampaignRun:
@@ -117,7 +118,7 @@ def run_campaign(
         plan: the campaign, or some members of it.
         store: where results lie.
         crew: does what is missing; see ``crew_of``.
-        heard: is told about every job that ends.
+        heard: is told how jobs go on.
         shared_only: make what members share and no member.
     """
     make_tables(plan)  # refuses what cannot be compared, before anything runs
@@ -128,9 +129,8 @@ def run_campaign(
         jobs = [job for job in jobs if job.name not in members]
     if jobs:
         with recorded(plan, store, run.outcomes):
-            for outcome in run_jobs(jobs, crew):
+            for outcome in run_jobs(jobs, crew, heard):
                 run.outcomes[outcome.name] = outcome
-                if heard is not None:
-                    heard(outcome, len(run.outcomes), len(jobs))
+                heard.ended(outcome, len(run.outcomes), len(jobs))
         run.refs = look_up_all(plan, store)
     return run

@@ -15,12 +15,11 @@ from tomopt_tasks.campaigns.plan import CampaignPlan, MemberPlan, look_up_all, p
 from tomopt_tasks.campaigns.proposals import Proposer, Pruner
 from tomopt_tasks.campaigns.run import (
     CampaignRun,
-    Heard,
     Work,
     jobs_of,
     run_campaign,
 )
-from tomopt_tasks.campaigns.slots import Crew, Outcome, run_jobs
+from tomopt_tasks.campaigns.slots import UNHEARD, Crew, Heard, Outcome, run_jobs
 from tomopt_tasks.campaigns.trials import (
     Trial,
     failed,
@@ -101,7 +100,7 @@ def look_up_search(campaign: LoadedCampaign, store: Store | None) -> SearchRun:
 
 
 def run_search(
-    campaign: LoadedCampaign, store: Store, crew: Crew, heard: Heard | None = None
+    campaign: LoadedCampaign, store: Store, crew: Crew, heard: Heard = UNHEARD
 ) -> SearchRun:
     """Have all trials, the fits of the gradient alone, and the comparison of both.
 
@@ -109,7 +108,7 @@ def run_search(
         campaign: with a search.
         store: where results lie.
         crew: does what is missing; results do not depend on it.
-        heard: is told about every job that ends.
+        heard: is told how jobs go on.
 
     Raises:
         UserError: no trial is complete.
@@ -192,7 +191,7 @@ class _Runner:
         found: SearchRun,
         store: Store,
         crew: Crew,
-        heard: Heard | None,
+        heard: Heard,
         stack: ExitStack,
     ) -> None:
         self.found = found
@@ -226,11 +225,10 @@ class _Runner:
         if not self.found.outcomes:
             self.stack.enter_context(recorded(self.found.plan, self.store, self.found.outcomes))
         why = {}
-        for n, outcome in enumerate(run_jobs(jobs, self.crew), start=1):
+        for n, outcome in enumerate(run_jobs(jobs, self.crew, self.heard), start=1):
             self.found.outcomes[outcome.name] = outcome
             why[outcome.name] = outcome.error
-            if self.heard is not None:
-                self.heard(outcome, n, len(jobs))
+            self.heard.ended(outcome, n, len(jobs))
         return why
 
 

@@ -1,13 +1,13 @@
 """What is said of a campaign, as JSON and as lines of text."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tomopt_tasks.campaigns.outputs import finish
 from tomopt_tasks.campaigns.plan import CampaignPlan, complete
 from tomopt_tasks.campaigns.run import CampaignRun
-from tomopt_tasks.campaigns.slots import Outcome
+from tomopt_tasks.campaigns.slots import Job, Outcome
 from tomopt_tasks.campaigns.state import MemberState
 from tomopt_tasks.campaigns.tables import make_tables
 from tomopt_tasks.reports.campaign_data import CampaignData, TableData
@@ -34,6 +34,24 @@ def job_line(outcome: Outcome, n: int, total: int) -> str:
     word = "done" if outcome.state == "done" else f"{outcome.state.upper()}: {outcome.error}"
     wide = len(str(total))
     return f"[{n:>{wide}}/{total}] {outcome.name}: {word}{time}"
+
+
+class JobLines:
+    """Says a line about each job that ends."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """Say it so."""
+        self._say = say
+
+    def began(self, job: Job) -> None:
+        """Its end is soon enough."""
+
+    def waited(self) -> None:
+        """Nothing has ended."""
+
+    def ended(self, outcome: Outcome, n: int, total: int) -> None:
+        """A job has ended."""
+        self._say(job_line(outcome, n, total))
 
 
 def failure_lines(failures: Mapping[str, str]) -> list[str]:

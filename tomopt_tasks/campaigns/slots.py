@@ -13,6 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 
 Result = dict[str, Any]
 
+EVERY = 2.0
+"""Seconds between two looks at jobs that run."""
+
 KILLED = "its process was killed (out of memory?); run again to go on"
 
 
@@ -26,6 +29,8 @@ class Job:
     arguments: tuple[Any, ...]
     after: frozenset[str] = frozenset()
     """Names of the jobs that it needs."""
+    epochs: tuple[str, ...] = ()
+    """Keys of the epochs of a fit that it makes, in order."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,43 @@ class Crew(Protocol):
         """How a job ended whose future is done."""
 
 
-def run_jobs(jobs: Sequence[Job], crew: Crew) -> Iterator[Outcome]:
+@runtime_checkable
+class Heard(Protocol):
+    """Hears how jobs go on."""
+
+    def began(self, job: Job) -> None:
+        """A process, or the queue of a cluster, has taken a job."""
+
+    def waited(self) -> None:
+        """Called every few seconds while jobs run."""
+
+    def ended(self, outcome: Outcome, n: int, total: int) -> None:
+        """How a job ended, the jobs ended so far, and all jobs."""
+
+
+class Unheard:
+    """Hears nothing."""
+
+    def began(self, job: Job) -> None:
+        """A job has begun."""
+
+    def waited(self) -> None:
+        """Time has passed."""
+
+    def ended(self, outcome: Outcome, n: int, total: int) -> None:
+        """A job has ended."""
+
+
+UNHEARD: Heard = Unheard()
+
+
+def run_jobs(jobs: Sequence[Job], crew: Crew, heard: Heard = UNHEARD) -> Iterator[Outcome]:
     """Run jobs as soon as what they need is done, first come first served; outcomes as they come.
 
     Args:
         jobs: every name in ``after`` is that of a job.
         crew: does them.
+        heard: is told when one begins, and every few seconds.
     """
     waiting = {job.name: job for job in jobs}
     ended: dict[str, Outcome] = {}
@@ -73,9 +109,12 @@ def run_jobs(jobs: Sequence[Job], crew: Crew) -> Iterator[Outcome]:
         for job in [job for job in waiting.values() if job.after <= ended.keys()]:
             if crew.free():
                 running[crew.submit(waiting.pop(job.name))] = job
+                heard.began(job)
         if not running:
             continue
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        done, _ = wait(running, EVERY, FIRST_COMPLETED)
+        if not done:
+            heard.waited()
         for future in done:
             job = running.pop(future)
             ended[job.name] = crew.ended(job, future)
@@ -133,6 +172,11 @@ class _Slot:
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def stop(self) -> None:
+        for process in list((self._pool._processes or {}).values()):
+            if process.is_alive():
+                process.terminate()
+
     def _new(self) -> ProcessPoolExecutor:
         context = get_context("spawn")
         return ProcessPoolExecutor(
@@ -173,6 +217,11 @@ class Slots:
             slot.restart()
         return outcome(job, future, BrokenProcessPool)
 
+    def stop(self) -> None:
+        """Ask all processes to end: a member stores its present step first."""
+        for slot in self._slots:
+            slot.stop()
+
     def close(self) -> None:
         """End all processes; those that work finish their job."""
         for slot in self._slots:
@@ -185,6 +234,11 @@ def slots(n: int, prepare: Callable[[], None] | None = None) -> Iterator[Slots]:
     found = Slots(n, prepare)
     try:
         yield found
+    except KeyboardInterrupt:  # the terminal has told them too
+        raise
+    except BaseException:  # nobody waits for what is under way
+        found.stop()
+        raise
     finally:
         found.close()
 

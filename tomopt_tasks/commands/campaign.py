@@ -50,8 +50,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run what is missing, side by side, then compare; what is stored does not run again."""
-    from tomopt_tasks.campaigns.doing import Part, carry_out, where  # noqa: PLC0415
-    from tomopt_tasks.campaigns.show import failure_lines, job_line  # noqa: PLC0415
+    from tomopt_tasks.campaigns.doing import Part, carry_out, tell, where  # noqa: PLC0415
+    from tomopt_tasks.campaigns.show import JobLines, failure_lines  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
     campaign = _load(file, changes)
@@ -61,16 +61,21 @@ def run(
             campaign,
             results,
             where(jobs, dask),
-            lambda outcome, n, total: _say(job_line(outcome, n, total)),
+            JobLines(_say),
             Part(tuple(member or ()), shared),
         )
     except KeyboardInterrupt:
         _say("interrupted; everything finished is stored: run it again to go on")
         raise typer.Exit(130) from None
+    except UserError as problem:
+        tell(campaign, f"failed: {problem}", failed=True)
+        raise
     for line in failure_lines(done.failures):
         typer.echo(line, err=True)
     part = Answer({"executed": done.executed, "failures": done.failures}, [])
     said = part if shared or member else done.answer()
+    if not (shared or member):
+        tell(campaign, done.said(), failed=bool(done.failures))
     say(replace(said, code=1 if done.failures else 0), as_json=as_json)
 
 

@@ -11,7 +11,6 @@ from packaging.requirements import Requirement
 
 from tomopt_tasks.commands.answer import Answer, size
 from tomopt_tasks.commands.status import state_of
-from tomopt_tasks.commands.target import read_campaign
 from tomopt_tasks.core import UserError
 from tomopt_tasks.planning.lookup import existing_store
 from tomopt_tasks.project import state_folder
@@ -100,9 +99,7 @@ def killed_runs(url: str, *, mend: bool) -> list[Finding]:
         return []
     found = []
     for name in names:
-        if store is None or read_campaign(store, name) is not None:
-            continue
-        if state_of(store.read_run(name)) != "killed":
+        if store is None or state_of(store.read_run(name)) != "killed":
             continue
         if mend:
             close(store, name, "killed: its process was gone when the doctor looked")

@@ -60,6 +60,8 @@ class LoadedCampaign:
     """All combinations of the axes; of a search: the base of its trials."""
     document: Document
     """The file as it is written, for messages."""
+    overrides: tuple[tuple[str, str], ...] = ()
+    """(place in the file, YAML text) of what was changed in it."""
 
     @property
     def title(self) -> str:
@@ -87,7 +89,7 @@ def load_campaign(
     except ValidationError as error:
         raise sentence(error, document, schema_of=_schema) from error
     members = tuple(_Builder(settings, document).members())
-    return LoadedCampaign(str(path), settings, members, document)
+    return LoadedCampaign(str(path), settings, members, document, tuple(overrides))
 
 
 def with_axes(campaign: LoadedCampaign, axes: Mapping[str, Axis]) -> LoadedCampaign:

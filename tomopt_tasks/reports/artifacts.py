@@ -73,24 +73,44 @@ class Page:
 
         self._show(done, total, tell)
 
-    def jobs(self, done: int, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    def jobs(
+        self,
+        done: int,
+        total: int,
+        rows: Sequence[Mapping[str, Any]],
+        standing: Callable[[], Standing],
+    ) -> None:
         """The same for a campaign.
 
         Args:
             done: jobs that have ended.
             total: all jobs.
             rows: one row a job that has ended.
+            standing: says how the campaign stands.
         """
-        self._show(done, total, lambda: self.table(rows, "jobs"))
 
-    def _show(self, done: int, total: int, table: Callable[[], None]) -> None:
+        def tell() -> None:
+            if rows:
+                self.table(rows, "jobs")
+            self.status(standing())
+
+        self._show(done, total, tell)
+
+    def now_and_then(self, tell: Callable[[], None]) -> None:
+        """Call something that publishes, unless it is too early for it."""
+        now = time.monotonic()
+        if now - self._table_at >= max(STATUS_EVERY, SHARE * (now - self._began)):
+            self._table_at = now
+            tell()
+
+    def _show(self, done: int, total: int, tell: Callable[[], None]) -> None:
         now, last = time.monotonic(), done == total
         if last or now - self._bar_at >= EVERY:
             self._bar_at = now
             self._safely(lambda: self._move(100.0 * done / max(total, 1)))
-        if last or now - self._table_at >= max(STATUS_EVERY, SHARE * (now - self._began)):
-            self._table_at = now
-            table()
+        if last:
+            self._table_at = -1e9
+        self.now_and_then(tell)
 
     def table(self, rows: Sequence[Mapping[str, Any]], name: str) -> None:
         """Equal rows as a table, which later calls of the same name exchange."""
@@ -124,6 +144,17 @@ class Page:
         block = f"```\n{lines}\n```"
         self._safely(lambda: create_markdown_artifact(block, key=key, description=name))
 
+    def document(self, text: str, name: str, title: str) -> None:
+        """Markdown that is drawn.
+
+        Args:
+            text: what it says.
+            name: end of the artifact's key.
+            title: described as.
+        """
+        key = f"{self._run}-{page_key(name)}"
+        self._safely(lambda: create_markdown_artifact(text, key=key, description=title))
+
     def _keep(self, key: str, made: object) -> None:
         if isinstance(made, UUID):
             self._shown[key] = made
@@ -150,8 +181,7 @@ class Page:
     def _report(self, data: ReportData) -> None:
         from tomopt_tasks.reports.markdown import render_markdown  # noqa: PLC0415 - matplotlib
 
-        key = f"{self._run}-report"
-        create_markdown_artifact(render_markdown(data), key=key, description=data.title)
+        self.document(render_markdown(data), "report", data.title)
 
     def _safely(self, publish: Callable[[], object]) -> None:
         try:

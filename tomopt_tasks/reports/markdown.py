@@ -24,7 +24,7 @@ def render_markdown(data: ReportData) -> str:
     rows = forest_rows(data.evaluation)
     if rows:
         against = design_label(data.evaluation["reference"])
-        parts.append(_image(svg_of(forest_figure(rows, against), salt="forest"), "ratio of errors"))
+        parts.append(image(svg_of(forest_figure(rows, against), salt="forest"), "ratio of errors"))
     if data.history:
         parts += ["## Loss", loss_image(data.history)]
     if data.stages:
@@ -36,7 +36,7 @@ def render_markdown(data: ReportData) -> str:
 
 def loss_image(history: Sequence[Mapping[str, Any]]) -> str:
     """The loss curve as a Markdown image that holds its own SVG."""
-    return _image(svg_of(loss_figure(history), salt="loss"), "loss over epochs")
+    return image(svg_of(loss_figure(history), salt="loss"), "loss over epochs")
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -52,8 +52,8 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _image(svg: str, words: str) -> str:
-    """With a light ground of its own, so that it can be read on a dark page."""
+def image(svg: str, words: str) -> str:
+    """A picture on a light ground of its own, so that it can be read on a dark page."""
     ground = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
     head, _, body = svg.partition(">")
     return f"![{words}]({data_link(f'{head}>{ground}{body}', 'image/svg+xml')})"

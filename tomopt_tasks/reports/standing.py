@@ -22,6 +22,10 @@ class Standing:
     """All stages of the plan."""
     history: Sequence[Mapping[str, Any]] = ()
     """One row of metrics an epoch so far: epoch, phase, loss, stopped."""
+    progress: str = ""
+    """How far it is, in a sentence, where there is more to say than epochs."""
+    tables: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
+    """Title -> rows: what runs now, what did not succeed."""
     words: str = ""
     """Why it ended, and how to go on."""
     facts: Mapping[str, str] = field(default_factory=dict)

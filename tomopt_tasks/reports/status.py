@@ -1,7 +1,7 @@
 """How a run stands as Markdown: the epoch, the loss, what was cached, and why it ended."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tomopt_tasks.reports.markdown import loss_image, markdown_table
@@ -10,24 +10,32 @@ from tomopt_tasks.reports.standing import Standing
 
 def render_status(standing: Standing) -> str:
     """Headline, what happens now, the loss, and one row a kind of stage."""
-    done, total = standing.epochs
     parts = [f"# {standing.run}: {standing.state}"]
-    if standing.words:
-        parts.append(standing.words)
+    parts += filter(None, (standing.words, standing.progress))
     if standing.state == "running" and standing.now:
         parts.append(f"Now: **{standing.now}**")
-    if total:
-        parts.append(f"{done} of {total} epochs. {loss_words(standing.history)}".strip())
-    if len(_losses(standing.history)) > 1:
-        parts.append(loss_image(standing.history))
-    if standing.stages:
-        ran = sum(bool(stage["ran"]) for stage in standing.stages)
-        cached = len(standing.stages) - ran
-        parts.append(f"{ran} stages ran, {cached} were cached, of {standing.n_stages}.")
-        parts.append(markdown_table(stage_rows(standing.stages)))
+    parts += [*_epochs(standing), *_stages(standing)]
+    for title, rows in standing.tables.items():
+        parts += [f"## {title}", markdown_table(rows)] if rows else []
     if standing.facts:
         parts.append(markdown_table([dict(standing.facts)]))
     return "\n\n".join(parts) + "\n"
+
+
+def _epochs(standing: Standing) -> Iterator[str]:
+    done, total = standing.epochs
+    if total:
+        yield f"{done} of {total} epochs. {loss_words(standing.history)}".strip()
+    if len(_losses(standing.history)) > 1:
+        yield loss_image(standing.history)
+
+
+def _stages(standing: Standing) -> Iterator[str]:
+    if standing.stages:
+        ran = sum(bool(stage["ran"]) for stage in standing.stages)
+        cached = len(standing.stages) - ran
+        yield f"{ran} stages ran, {cached} were cached, of {standing.n_stages}."
+        yield markdown_table(stage_rows(standing.stages))
 
 
 def loss_words(history: Sequence[Mapping[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from tomopt_tasks.runs import body
 from tomopt_tasks.runs.outputs import Outputs, outputs_of, write_report
 from tomopt_tasks.runs.progress import progress_for
 from tomopt_tasks.runs.run import Request, begin, run_all
+from tomopt_tasks.runs.telling import told
 from tomopt_tasks.store.store import Store
 
 
@@ -39,8 +40,11 @@ class Finished:
 def run_plain(study: Study, store: Store, request: Request) -> Finished:
     """Run a study without Prefect and write its report."""
     counted = len(body.executed)
-    with begin(study, store, "plain", progress=progress_for(), request=request) as run:
-        run_all(run)
+    with (
+        begin(study, store, "plain", progress=progress_for(), request=request) as run,
+        told(run) as epoch,
+    ):
+        run_all(run, epoch)
     return Finished(write_report(store, run.id), len(body.executed) - counted)
 
 

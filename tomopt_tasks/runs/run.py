@@ -9,7 +9,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -223,10 +223,17 @@ def _peak_mb() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def run_all(run: Run) -> None:
-    """Have every stage without Prefect, in pipeline order."""
+def run_all(run: Run, epoch: Callable[[], None] | None = None) -> None:
+    """Have every stage without Prefect, in pipeline order.
+
+    Args:
+        run: begun.
+        epoch: called when an epoch is done.
+    """
     for name in KINDS:
-        run.all(PlainStage(name))
+        for _ in run.each(PlainStage(name)):
+            if name == "fit_epoch" and epoch is not None:
+                epoch()
 
 
 @contextmanager

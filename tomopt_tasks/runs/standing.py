@@ -1,12 +1,36 @@
 """How a run stands, from what it has done: what was cached, what ran and why, and what comes."""
 
+import platform
 from collections.abc import Mapping
 from typing import Any
 
 from tomopt_tasks.planning.lookup import Step
 from tomopt_tasks.reports.standing import Standing
+from tomopt_tasks.runs.closing import go_on
 from tomopt_tasks.runs.run import Run
 from tomopt_tasks.store.errors import DamagedObject
+
+
+def facts_of(run: Run) -> dict[str, str]:
+    """What people look for: study, seed, device and host."""
+    numerics = run.steps[-1].stage.components["numerics"]
+    return {
+        "study": run.study.study,
+        "seed": str(run.study.seed),
+        "device": str(numerics["device"]),
+        "host": platform.node(),
+    }
+
+
+def how_to_go_on(run: Run) -> str:
+    """What a person does next; nothing that is stored runs again."""
+    done, total = run.epochs_done
+    asked = run.request
+    command = go_on(asked.study, asked.changes, run.store.url)
+    return (
+        f"{done} of {total} epochs are stored and will not run again. Run it again with the same "
+        f"parameters to go on, or: `{command}`"
+    )
 
 
 def standing_of(run: Run, state: str, words: str, facts: Mapping[str, str]) -> Standing:

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tomopt_tasks.campaigns.slots import KILLED, Job, run_jobs, slots
+from tomopt_tasks.campaigns.slots import KILLED, UNHEARD, Job, run_jobs, slots
 
 
 def fine(name):
@@ -37,9 +38,40 @@ def killed():
     return {}
 
 
-def run(jobs, n_slots=2):
+def endless(folder):
+    """Ends when it is asked to, and leaves a word."""
+
+    def stop(*_):
+        Path(folder, "stopped").touch()
+        sys.exit(1)
+
+    signal.signal(signal.SIGTERM, stop)
+    Path(folder, "began").touch()
+    time.sleep(600)
+    return {}
+
+
+class Ears:
+    """Notes what is told, and maybe has enough of it."""
+
+    def __init__(self, folder=None):
+        self.heard, self.folder = [], folder
+
+    def began(self, job):
+        self.heard.append(("began", job.name))
+
+    def waited(self):
+        self.heard.append(("waited",))
+        if self.folder is not None and Path(self.folder, "began").exists():
+            raise SystemExit("enough")
+
+    def ended(self, *_):
+        raise AssertionError("only the one who has all jobs knows how many there are")
+
+
+def run(jobs, n_slots=2, heard=UNHEARD):
     with slots(n_slots) as crew:
-        return {outcome.name: outcome for outcome in run_jobs(jobs, crew)}
+        return {outcome.name: outcome for outcome in run_jobs(jobs, crew, heard)}
 
 
 def job(name, call=fine, arguments=None, after=()):
@@ -94,3 +126,13 @@ def test_two_slots_work_at_the_same_time_with_one_thread_each(tmp_path):
     found = run([job(name, meet, (name, other, str(tmp_path))) for name, other in pairs])
     results = {name: outcome.result for name, outcome in found.items()}
     assert results == {name: {"met": other, "threads": "1"} for name, other in pairs}
+
+
+def test_jobs_that_nobody_waits_for_are_asked_to_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr("tomopt_tasks.campaigns.slots.EVERY", 0.05)
+    ears = Ears(tmp_path)
+    with pytest.raises(SystemExit, match="enough"):
+        run([job("endless", endless, (str(tmp_path),))], 1, ears)
+    assert (tmp_path / "stopped").exists()
+    assert ears.heard[0] == ("began", "endless")
+    assert ears.heard[-1] == ("waited",)
