@@ -49,6 +49,7 @@ def optimise(
         run.all(tasks.make_volumes)  # objects with a known target: train, valid, test
         run.all(tasks.transport_muons)  # muons through them, seen above and below; no detector yet
         run.all(tasks.start_fit)  # the detector as the study places it
+        run.all(tasks.try_start)  # and other starts, if it names some: the worse ones are given up
         for _ in run.each(tasks.fit_epoch):  # one look at all training scans, one better detector
             watch.epoch()
         run.all(tasks.train_model)  # where a network reads the muons: one for each other design

@@ -3,7 +3,7 @@
 Each is a pure function of its inputs and parents, so that its result can be stored under its key.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -23,18 +23,26 @@ from tomopt_tasks.planning.inputs import (
     PredictInputs,
     StartInputs,
     TrainInputs,
+    TryInputs,
     VolumesInputs,
 )
 from tomopt_tasks.store.arrays import ArraySpec
 from tomopt_tasks.store.datasets import Dataset
 from tomopt_tasks.store.partial import Partial
+from tomopt_tasks.store.predictions import cut_arrays, prediction_arrays
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 from tomopt_tasks.transport.bank import COLUMNS, transported
 from tomopt_tasks.transport.states import LazyStates, States, first_muons
 from tomopt_tasks.volume.scenes import make_scene
 from tomopt_tasks.wrapper.build import build_volume, build_wrapper
-from tomopt_tasks.wrapper.checkpoint import PhaseFit, first_tree, result_volume
+from tomopt_tasks.wrapper.checkpoint import (
+    PhaseFit,
+    Tree,
+    first_tree,
+    result_volume,
+    validation_loss,
+)
 from tomopt_tasks.wrapper.observers import PredictionRecord, geometry
 from tomopt_tasks.wrapper.scans import BankedPassives
 
@@ -42,10 +50,6 @@ Parents = Mapping[str, Ref]
 PANEL_COLUMNS = ("x", "y", "z", "span_x", "span_y")
 HELD = 1 << 27
 """Bytes of a bank that stays in memory; larger ones are read scan by scan."""
-N_TRACKS = 200
-"""Muons whose tracks a report may draw."""
-VOXEL = ("voxel_z", "voxel_x", "voxel_y")
-"""Axes of a grid of predictions; the map of accepted muons has other cells in x and y."""
 
 
 def make_volumes(store: Store, key: str, inputs: VolumesInputs, parents: Parents) -> Ref:
@@ -96,6 +100,30 @@ def start_fit(store: Store, key: str, inputs: StartInputs, parents: Parents) -> 
     """Checkpoint 0: the detector before the first update."""
     tree = first_tree(inputs.world, inputs.detector, inputs.model, inputs.seed)
     return store.put_record("checkpoint", key, tree, tree["row"], _panel_view(tree["row"]))
+
+
+def try_start(store: Store, key: str, inputs: TryInputs, parents: Parents) -> Ref:
+    """One of the candidates of a multi-start, by its rank, goes on for some epochs."""
+    partial = Partial(store, key)
+    losses = _candidate_losses(store, inputs, parents)
+    order = sorted(range(len(losses)), key=lambda n: (losses[n] is None, losses[n] or 0.0, n))
+    chosen = order[inputs.place - 1]
+    tree = partial.latest() or store.get_record(parents[f"candidate/{chosen + 1}"])
+    for each, replica in zip(inputs.epochs, inputs.replicas, strict=True):
+        if tree["fit"]["stop"] or each.epoch < tree["fit"]["epoch"]:
+            continue
+        read = {"volumes": parents["volumes"], "bank": parents[f"bank/{replica}"]}
+        new = each.phase_epoch == 0
+        fit = PhaseFit(tree, each.phase, each.inference, each.loss, each.seed, new=new)
+        passives, _ = _passives(store, read)
+        fit.run(passives, each.epoch, each.volumes_per_step, new=new)
+        tree = fit.tree()
+        partial.between_steps(each.epoch + 1, partial_of(tree))
+    choice = {"candidate": chosen + 1, "losses": losses}
+    metrics = tree["row"] | {"choice": choice}
+    ref = store.put_record("checkpoint", key, tree, metrics, _panel_view(tree["row"]))
+    partial.clear()
+    return ref
 
 
 def fit_epoch(store: Store, key: str, inputs: EpochInputs, parents: Parents) -> Ref:
@@ -149,10 +177,10 @@ def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> 
         for panel in layer.panels:
             panel.realistic_validation = inputs.edges == "hard"
     records = _records(volume, inputs, passives, None)
-    arrays = _prediction_arrays(records, inputs.exposures, passives, bank["generated"])
+    arrays = prediction_arrays(records, inputs.exposures, passives, bank["generated"])
     if inputs.fiducial_cuts:
         tried = [_records(volume, inputs, passives, cut) for cut in inputs.fiducial_cuts]
-        arrays |= _cut_arrays(tried, inputs.fiducial_cuts)
+        arrays |= cut_arrays(tried, inputs.fiducial_cuts)
     panels = geometry(volume)
     aimed = len(passives) * passives.state.shape[1]
     attrs = {
@@ -183,6 +211,7 @@ BODIES: dict[str, Body] = {
     "make_volumes": make_volumes,
     "transport_muons": transport_muons,
     "start_fit": start_fit,
+    "try_start": try_start,
     "fit_epoch": fit_epoch,
     "train_model": train_model,
     "predict": predict,
@@ -197,6 +226,26 @@ def load_predictions(store: Store, ref: Ref) -> Predictions:
     return Predictions.from_arrays(
         {name: dataset.array(name) for name in dataset.names}, dataset.attrs
     )
+
+
+def partial_of(tree: Tree) -> Callable[[], Tree]:
+    """Gives a tree when it is asked for."""
+    return lambda: tree
+
+
+def _candidate_losses(store: Store, inputs: TryInputs, parents: Parents) -> list[float | None]:
+    """Loss of every candidate on the validation bank; None: it has none, or there is no choice."""
+    refs = [ref for role, ref in parents.items() if role.startswith("candidate/")]
+    if len(refs) == 1:
+        return [None]
+    banked = {role: parents[f"valid/{role}"] for role in ("volumes", "bank")}
+    passives, _ = _passives(store, banked)
+    trees = (store.get_record(parents[f"candidate/{n}"]) for n in range(1, len(refs) + 1))
+    hard = inputs.edges == "hard"
+    return [
+        validation_loss(tree, inputs.inference, inputs.loss, inputs.seed, passives, hard=hard)
+        for tree in trees
+    ]
 
 
 def _records(
@@ -222,62 +271,6 @@ def _predict_exposure(
     record = PredictionRecord(inference=inference)
     wrapper.predict(part, n_muons, n_muons, pred_cb=record)
     return record
-
-
-def _prediction_arrays(
-    records: Sequence[PredictionRecord],
-    exposures: Sequence[int],
-    passives: BankedPassives,
-    generated: Any,
-) -> dict[str, ArraySpec]:
-    """Predictions at all exposures; counts, map and some tracks at the full one."""
-    full, n_volumes = records[-1], len(passives)
-    accepted_track = full.track_accepted
-    assert accepted_track is not None
-    aimed = passives.state.shape[1]
-    predictions = np.stack([record.get_preds().numpy() for record in records])
-    counts = {
-        "generated": generated,
-        "aimed": np.full(n_volumes, aimed, dtype=np.int64),
-        "accepted": torch.cat(full.accepted).numpy(),
-        "used": torch.cat(full.used).numpy(),
-    }
-    truth = passives.target.reshape(n_volumes, -1)[:, 0].numpy()
-    grids = {}
-    if full.predicts != "number":  # what is predicted is an error, which would best be zero
-        truth, grid = np.zeros(n_volumes), torch.stack(full.grids).numpy()
-        axes = ("volume", *VOXEL)
-        if full.predicts == "x0":
-            grids = {"x0": ArraySpec(grid, axes, "m", "predicted radiation length")}
-        else:
-            grids = {"material": ArraySpec(grid, axes, "", "predicted class of material")}
-    return {
-        **grids,
-        "prediction": ArraySpec(predictions, ("exposure", "volume")),
-        "truth": ArraySpec(truth, ("volume",)),
-        "n_muons": ArraySpec(np.array(exposures, dtype=np.int64), ("exposure",)),
-        **{name: ArraySpec(count, ("volume",)) for name, count in counts.items()},
-        "track": ArraySpec(passives.state[:1][0, :N_TRACKS].numpy(), ("muon", "column")),
-        "track_accepted": ArraySpec(accepted_track[: min(N_TRACKS, aimed)].numpy(), ("muon",)),
-        "accepted_map": ArraySpec(full.accepted_map.numpy(), ("x", "y")),
-    }
-
-
-def _cut_arrays(
-    tried: Sequence[Sequence[PredictionRecord]], cuts: Sequence[float]
-) -> dict[str, ArraySpec]:
-    """Predictions at all exposures, and counts at the full one, with each cut in software."""
-    dims = ("fiducial_cut", "exposure", "volume")
-    by_cut = np.stack([[r.get_preds().numpy() for r in records] for records in tried])
-    counts = {
-        name: np.stack([torch.cat(getattr(records[-1], name)).numpy() for records in tried])
-        for name in ("accepted", "used")
-    }
-    return {
-        "fiducial_cut": ArraySpec(np.array(cuts), dims[:1], "m", "distance from the axis"),
-        "prediction_cut": ArraySpec(by_cut, dims),
-        **{f"{name}_cut": ArraySpec(count, dims[::2]) for name, count in counts.items()},
-    }
 
 
 def _panel_view(row: Mapping[str, Any]) -> dict[str, ArraySpec]:

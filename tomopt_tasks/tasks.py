@@ -76,6 +76,12 @@ def start_fit(work: Work) -> dict[str, Any]:
 
 
 @stage
+def try_start(work: Work) -> dict[str, Any]:
+    """Some epochs from one of several starts, if it is still among the better ones."""
+    return perform(work)
+
+
+@stage
 def fit_epoch(work: Work) -> dict[str, Any]:
     """One pass over the training scans: the next checkpoint."""
     return perform(work)
@@ -105,6 +111,7 @@ TASKS: dict[str, StageTask] = {
         make_volumes,
         transport_muons,
         start_fit,
+        try_start,
         fit_epoch,
         train_model,
         predict,

@@ -67,7 +67,8 @@ READERS: list[tuple[str, set[str]]] = [
 """Place -> labels of the stages that read it; the first pattern that fits counts."""
 
 ELSEWHERE = re.compile(
-    r"muons\.(replicas|fresh)|fit\.(start|phases|phases\[\d\]\.(name|epochs|find_rates.*))|compare"
+    r"muons\.(replicas|fresh)|fit\.(start|multi_start|phases|phases\[\d\]\.(name|epochs|find_rates.*))"
+    r"|compare"
 )
 """Fields that say which stages there are; tested one by one below."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.pipeline.common import changed, counted, flip_bit, objects, tiny
+from tests.pipeline.test_parts import chosen
 from tomopt_tasks.caching.closure import CARRIERS, package_sources
 from tomopt_tasks.config.load import load_detector
 from tomopt_tasks.planning.plan import KINDS, plan_study
@@ -133,7 +134,11 @@ def test_every_function_that_a_body_runs_is_in_its_code_digest(tmp_path, monkeyp
         return run
 
     monkeypatch.setattr(body, "bodies", lambda: {name: watched(name) for name in KINDS})
-    rerun(tiny(), open_store(tmp_path / "store"))
+    asked = ("fit.multi_start", "{random: 1, halve_after: [1]}")
+    cuts = ("evaluation.fiducial_cuts", "[20 cm]")
+    learned = chosen("learned classes", "volume_class", "u_lorry")
+    for study in (changed(asked, cuts), learned):
+        rerun(study, open_store(tmp_path / "store"))
     carriers = {f"tomopt_tasks.{name}" for name in CARRIERS} | {"tomopt_tasks.core"}
     for name, places in ran.items():
         closure = sources.closure("tomopt_tasks.stages", name)

@@ -13,6 +13,7 @@ from tomopt_tasks.config.members import Member
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
 from tomopt_tasks.evaluation.record import squared_errors, with_best_cut
+from tomopt_tasks.planning.inputs import TryInputs
 from tomopt_tasks.planning.lookup import stopped
 from tomopt_tasks.planning.plan import FITTED, Stage, plan_study
 from tomopt_tasks.runs.manifest import run_id
@@ -60,7 +61,9 @@ class Trial:
         if self.plan is None:
             return 0
         study = self.plan.member.study
-        return len(self.curve) * study.scenes.train.n_volumes * study.muons.per_volume
+        tried = (s.inputs.epochs for s in self.plan.stages if isinstance(s.inputs, TryInputs))
+        epochs = len(self.curve) + (sum(map(len, tried)) if self.curve else 0)
+        return epochs * study.scenes.train.n_volumes * study.muons.per_volume
 
     def objectives(self, names: Sequence[str]) -> tuple[float, ...] | None:
         """Values of the objectives; None unless it is complete."""

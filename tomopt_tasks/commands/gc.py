@@ -186,7 +186,7 @@ def _keep_branches(runs: Sequence[Planned], kept: dict[Name, str]) -> None:
 
 def _checkpoints_of(stage: AnyStage) -> Iterator[str]:
     for role, key in stage.components["parents"].items():
-        if role == "checkpoint":
+        if role == "checkpoint" or role.startswith("candidate/"):
             yield key
 
 

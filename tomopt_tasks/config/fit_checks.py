@@ -82,6 +82,13 @@ def check_fit(
                 f"got {phase.volumes_per_step}, but scenes.train has {n_volumes} volumes, so no "
                 "step would be complete; lower it or add volumes",
             )
+    n_epochs = sum(phase.total_epochs for phase in fit.phases)
+    if fit.multi_start is not None and fit.multi_start.halve_after[-1] > n_epochs:
+        raise Problem(
+            ("fit", "multi_start", "halve_after"),
+            f"got {fit.multi_start.halve_after[-1]}, but the phases have {n_epochs} epochs; halve "
+            "earlier",
+        )
     if fit.phases:
         _check_ties(fit.phases[0], start, ("detectors", fit.start))
         _check_mirror(fit.phases[0], start, world)

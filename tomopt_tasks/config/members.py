@@ -212,6 +212,9 @@ class _Builder:
                 )
                 value = detector.model_dump(mode="json")
                 yield self._change(f"detectors.{start}", value, ("axes", name))
+                if study.fit.multi_start is not None:  # else all would share the other starts
+                    seed = int(point[name])
+                    yield self._change("fit.multi_start.seed", seed, ("axes", name))
 
     def _names(self, point: Point, member: str) -> Iterator[_Change]:
         slug = re.sub(r"[^\w.-]+", "-", "-".join(point.values()))

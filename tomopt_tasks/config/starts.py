@@ -10,7 +10,12 @@ ROOM = 1e-6
 
 
 def random_start(
-    detector: DetectorSettings, world: World, gap: float, seed: int, number: int
+    detector: DetectorSettings,
+    world: World,
+    gap: float,
+    seed: int,
+    number: int,
+    purpose: str = "start",
 ) -> DetectorSettings:
     """A detector of as many panels in the same groups, everything else at random.
 
@@ -24,11 +29,12 @@ def random_start(
         gap: smallest distance in z between two panels of a group [m].
         seed: names the random numbers.
         number: which detector, from 1.
+        purpose: names the random numbers, too.
     """
     layers = []
     for layer in detector.layers:
         group = layer.panels[0].group
-        names = (seed, "start", number, group)
+        names = (seed, purpose, number, group)
         layers.append(_random_layer(layer, world, gap, names))
     return detector.model_copy(update={"layers": tuple(layers)})
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from tomopt_tasks.planning.history import History
-from tomopt_tasks.planning.inputs import BankInputs, PredictInputs, VolumesInputs
+from tomopt_tasks.planning.inputs import BankInputs, PredictInputs, TryInputs, VolumesInputs
 from tomopt_tasks.planning.lookup import Step
 from tomopt_tasks.planning.plan import Stage
 
@@ -53,8 +53,9 @@ def work_of(stage: Stage, plan: Mapping[str, Stage]) -> float:
         return float(n_volumes * inputs.muons.per_volume)
     if isinstance(inputs, PredictInputs):
         return float(n_volumes * sum(inputs.exposures) * (1 + len(inputs.fiducial_cuts)))
-    bank = plan[stage.parents["bank"]].inputs
-    return float(n_volumes * bank.muons.per_volume) if isinstance(bank, BankInputs) else 1.0
+    bank = next(plan[key].inputs for role, key in stage.parents.items() if role.startswith("bank"))
+    times = len(inputs.epochs) if isinstance(inputs, TryInputs) else 1
+    return float(n_volumes * times * bank.muons.per_volume) if isinstance(bank, BankInputs) else 1.0
 
 
 def estimate(steps: Sequence[Step], history: History) -> Estimate:

@@ -109,6 +109,29 @@ class TrainInputs(Config):
     """Names the streams of the fit."""
 
 
+class TryInputs(Config):
+    """Reads of ``try_start``.
+
+    Parents: ``candidate/1`` and so on; training ``volumes`` and ``bank/0`` and so on; where there
+    is a choice ``valid/volumes`` and ``valid/bank``.
+    """
+
+    place: int
+    """Rank of the candidate that goes on, from 1."""
+    epochs: tuple[EpochInputs, ...]
+    """What it runs; none: it is only chosen."""
+    replicas: tuple[int, ...]
+    """Exposure that each epoch reads."""
+    inference: InferenceSettings
+    """From scatters to predictions."""
+    loss: LossSettings
+    """What candidates are ranked by."""
+    edges: Literal["hard", "smooth"]
+    """Edges of the panels when they are ranked."""
+    seed: int
+    """Names the streams of the fit."""
+
+
 class PredictInputs(Config):
     """Reads of ``predict``; parents: volumes, bank, and the checkpoint of what was fitted."""
 

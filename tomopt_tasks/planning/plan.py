@@ -4,12 +4,14 @@ This is the one description of the data flow; the flows and the plain runner wal
 Nothing runs here and nothing is read but the study, so a plan costs milliseconds.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tomopt_tasks.caching.closure import code_digest
 from tomopt_tasks.caching.keys import Numerics, components, numerics, stage_key
+from tomopt_tasks.config.constraints import scale_to_budget
+from tomopt_tasks.config.starts import random_start
 from tomopt_tasks.config.study import Study
 from tomopt_tasks.core import Config
 from tomopt_tasks.detectors.settings import DetectorSettings
@@ -23,6 +25,7 @@ from tomopt_tasks.planning.inputs import (
     Split,
     StartInputs,
     TrainInputs,
+    TryInputs,
     VolumesInputs,
 )
 
@@ -30,6 +33,7 @@ KINDS = {
     "make_volumes": "volumes",
     "transport_muons": "bank",
     "start_fit": "checkpoint",
+    "try_start": "checkpoint",
     "fit_epoch": "checkpoint",
     "train_model": "checkpoint",
     "predict": "predictions",
@@ -100,8 +104,8 @@ class _Planner:
         for split, count in replicas.items():
             for replica in range(count):
                 self._bank(split, replica, count, volumes[split])
-        fitted = {"checkpoint": self._start()} if fit.phases else {}
-        for epoch, (index, phase_epoch) in enumerate(self._epochs()):
+        fitted, done = self._begin() if fit.phases else ({}, 0)
+        for epoch, (index, phase_epoch) in list(enumerate(self._epochs()))[done:]:
             bank = self.banks["train", epoch % replicas["train"]]
             fitted = {"checkpoint": self._epoch(index, phase_epoch, epoch, {**fitted, **bank})}
         trained = {design: self._trained(design, fitted, replicas["train"]) for design in
@@ -151,22 +155,76 @@ class _Planner:
         bank = self._add("transport_muons", label, inputs, {"volumes": volumes})
         self.banks[split, replica] = {"volumes": volumes, "bank": bank}
 
-    def _start(self) -> Stage:
+    def _begin(self) -> tuple[dict[str, Stage], int]:
+        """What the fit goes on from, and the epochs that led there."""
+        fit, detector = self.study.fit, self.study.detectors[self.study.fit.start]
+        first = self._start(detector, "start of the fit")
+        if fit.multi_start is None:
+            return {"checkpoint": first}, 0
+        rules, gap, world = fit.multi_start, self.study.constraints.gap, self.study.world
+        candidates = [first]
+        for n in range(1, rules.random + 1):
+            other = random_start(detector, world, gap, rules.seed, n, "multi start")
+            other = scale_to_budget(other, self.study.constraints)
+            candidates.append(self._start(other, f"random start {n}"))
+        entries = [[each] for each in candidates]
+        places, done = [1] * len(candidates), 0
+        for end, survivors in zip(rules.halve_after, rules.survivors, strict=True):
+            tried = [
+                self._try(place, candidates, (done, end), f"try {n}, to epoch {end}")
+                for n, (place, candidates) in enumerate(zip(places, entries, strict=True), start=1)
+            ]
+            places, entries = list(range(1, survivors + 1)), [tried] * survivors
+            done = end
+        return {"checkpoint": self._try(1, entries[0], (done, done), "chosen start")}, done
+
+    def _start(self, detector: DetectorSettings, label: str) -> Stage:
         fit = self.study.fit
         inputs = StartInputs(
             world=self.study.world,
-            detector=self.study.detectors[fit.start],
+            detector=detector,
             parameters=fit.parameters,
             model=self._learned(),
             seed=fit.seed,
         )
-        return self._add("start_fit", "start of the fit", inputs, {})
+        return self._add("start_fit", label, inputs, {})
+
+    def _try(
+        self, place: int, candidates: Sequence[Stage], epochs: tuple[int, int], label: str
+    ) -> Stage:
+        """One of the candidates goes on for some epochs."""
+        count = sum(split == "train" for split, _ in self.banks)
+        numbered = list(enumerate(self._epochs()))[slice(*epochs)]
+        inputs = TryInputs(
+            place=place,
+            epochs=tuple(self._epoch_inputs(*where, epoch) for epoch, where in numbered),
+            replicas=tuple(epoch % count for epoch, _ in numbered),
+            inference=self.study.inference,
+            loss=self.study.loss,
+            edges=self.study.evaluation.edges,
+            seed=self.study.fit.seed,
+        )
+        parents = {f"candidate/{n}": each for n, each in enumerate(candidates, start=1)}
+        for replica in sorted(set(inputs.replicas)):
+            bank = self.banks["train", replica]
+            parents |= {"volumes": bank["volumes"], f"bank/{replica}": bank["bank"]}
+        if len(candidates) > 1:
+            parents |= {f"valid/{role}": each for role, each in self.banks["valid", 0].items()}
+        return self._add("try_start", label, inputs, parents)
 
     def _epoch(
         self, index: int, phase_epoch: int, epoch: int, parents: Mapping[str, Stage]
     ) -> Stage:
+        inputs = self._epoch_inputs(index, phase_epoch, epoch)
         phase = self.study.fit.phases[index]
-        inputs = EpochInputs(
+        n_search = phase.total_epochs - phase.epochs
+        what, number = ("search", phase_epoch + 1), ("epoch", phase_epoch + 1 - n_search)
+        word, count = what if phase_epoch < n_search else number
+        return self._add("fit_epoch", f"{phase.name} {word} {count}", inputs, parents)
+
+    def _epoch_inputs(self, index: int, phase_epoch: int, epoch: int) -> EpochInputs:
+        phase = self.study.fit.phases[index]
+        return EpochInputs(
             phase=phase.model_copy(update={"name": "phase", "epochs": 0}),
             phase_index=index,
             epoch=epoch,
@@ -177,10 +235,6 @@ class _Planner:
             loss=self.study.loss,
             seed=self.study.fit.seed,
         )
-        n_search = phase.total_epochs - phase.epochs
-        what, number = ("search", phase_epoch + 1), ("epoch", phase_epoch + 1 - n_search)
-        word, count = what if phase_epoch < n_search else number
-        return self._add("fit_epoch", f"{phase.name} {word} {count}", inputs, parents)
 
     def _learned(self) -> LearnedSettings | None:
         inference = self.study.inference

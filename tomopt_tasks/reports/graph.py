@@ -8,19 +8,17 @@ from typing import Any
 
 from tomopt_tasks.reports.numbers import duration
 
-_PIPELINE = (
-    "make_volumes", "transport_muons", "start_fit", "fit_epoch", "train_model", "predict",
-    "evaluate",
-)  # fmt: skip
 _TITLES = {
     "make_volumes": "volumes",
     "transport_muons": "muon banks",
     "start_fit": "start",
+    "try_start": "starts tried",
     "fit_epoch": "epochs",
     "train_model": "models",
     "predict": "predictions",
     "evaluate": "evaluation",
 }
+_PIPELINE = tuple(_TITLES)
 _MOST = 12
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _TOP = 142, 46, 40, 12, 26
 _LONGEST = 22

@@ -25,6 +25,7 @@ INPUTS: dict[str, type[Config]] = {
     "make_volumes": inputs.VolumesInputs,
     "transport_muons": inputs.BankInputs,
     "start_fit": inputs.StartInputs,
+    "try_start": inputs.TryInputs,
     "fit_epoch": inputs.EpochInputs,
     "train_model": inputs.TrainInputs,
     "predict": inputs.PredictInputs,

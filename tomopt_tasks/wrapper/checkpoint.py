@@ -1,6 +1,7 @@
 """A fit taken apart after any update, as a tree, and put together again with the same bits."""
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 import torch
@@ -259,3 +260,48 @@ class PhaseFit:
                 "stop": bool(fit.stop),
             },
         }
+
+
+def validation_loss(
+    tree: Mapping[str, Any],
+    inference: InferenceSettings,
+    loss: LossSettings,
+    seed: int,
+    passives: BankedPassives,
+    *,
+    hard: bool,
+) -> float | None:
+    """Loss of the detector of a checkpoint on volumes that do not train it, all in one batch.
+
+    Args:
+        tree: the checkpoint.
+        inference: from scatters to predictions.
+        loss: what the fit minimises.
+        seed: names the streams of the hits.
+        passives: the volumes with their bank.
+        hard: whether panels end at their edges.
+
+    Returns:
+        The loss; None if it is not finite, or no volume has a prediction.
+    """
+    volume = result_volume(tree)
+    for layer in volume.get_detectors():
+        for panel in layer.panels:
+            panel.realistic_validation = hard
+    loss_func, callbacks = build_loss(loss)
+    if isinstance(loss_func, torch.nn.Module) and tree["loss"]:
+        loss_func.load_state_dict(tree["loss"])
+    wrapper = build_wrapper(volume, inference, loss_func, {}, seed)
+    n_muons = passives.state.shape[1]
+    wrapper.begin(
+        callbacks,
+        trn_passives=None,
+        val_passives=passives,
+        passive_bs=len(passives),
+        n_mu_per_volume=n_muons,
+        mu_bs=n_muons,
+    )
+    wrapper.fit_epoch()
+    found = wrapper.fit_params.mean_loss
+    value = float("nan") if found is None else float(found.sum())
+    return value if isfinite(value) else None

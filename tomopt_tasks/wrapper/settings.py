@@ -25,6 +25,7 @@ from tomopt_tasks.quantities import (
 )
 from tomopt_tasks.wrapper.callback_settings import CallbackSettings
 from tomopt_tasks.wrapper.guard_settings import Guards
+from tomopt_tasks.wrapper.start_settings import MultiStart
 
 Parameter = Literal["xy", "z", "side"]
 """What a panel can learn: centre, height, and side (its share of the budget, if there is one)."""
@@ -280,6 +281,9 @@ class FitSettings(_Common):
     """Name of the detector that the fit starts from."""
     seed: Seed = 1
     """Names the random streams of the fit; default: the seed of the study."""
+    multi_start: MultiStart | None = None
+    """Random detectors to start from besides ``start``, and when to give the worse ones up; null:
+    one fit from ``start``."""
     phases: tuple[Phase, ...] = ()
     """Phases in order; empty: no fit."""
 

@@ -93,3 +93,14 @@ def test_the_grid_of_human_designs_never_sees_the_test_bank_of_the_others():
     (human,), (panels,) = tables("human"), tables("panels")
     banks = [{s.key for s in t.plans[0].stages if s.kind == "bank"} for t in (human, panels)]
     assert banks[0].isdisjoint(banks[1])
+
+
+def test_one_fit_and_four_begin_at_the_same_twenty_detectors_and_the_other_three_differ():
+    (table,) = tables("starts")
+    assert [entry.name for entry in table.inputs.entries][:2] == ["fit one", "fit best of four"]
+    studies = {each.name: each.member.study for each in table.plans}
+    for n in (1, 2):
+        one, four = studies[f"fits=one,start={n}"], studies[f"fits=best of four,start={n}"]
+        assert one.detectors["start"] == four.detectors["start"]
+        assert one.fit.multi_start is None
+        assert four.fit.multi_start.seed == n
