@@ -1,5 +1,7 @@
 """What a Prefect server needs to know of this project: pool, queues, deployments, crashes."""
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from tomopt_tasks.caching.keys import digest
+from tomopt_tasks.config.document import read_document
 from tomopt_tasks.core import UserError
 from tomopt_tasks.project import state_folder
 
@@ -93,8 +96,8 @@ async def workers_online(names: set[str]) -> bool:
 def deploy(root: Path, environment: dict[str, str]) -> bool:
     """Deploy what ``prefect.yaml`` declares, unless exactly that was deployed here before.
 
-    Schedules that somebody has switched on would be switched off again by another deployment of
-    the same file.
+    A schedule that somebody has switched on or off stays so, unless the file has another word on
+    it than last time: Prefect by itself would switch it as the file says.
 
     Raises:
         UserError: there is no such file, or Prefect refuses it.
@@ -102,10 +105,14 @@ def deploy(root: Path, environment: dict[str, str]) -> bool:
     file = root / "prefect.yaml"
     if not file.is_file():
         raise UserError(f"there is no {file}; call this in the folder of the project")
-    mark = state_folder() / "deployed"
-    seen = digest([file.read_text(encoding="utf-8"), str(root), environment["PREFECT_API_URL"]])
-    if mark.exists() and mark.read_text(encoding="utf-8") == seen:
+    mark = state_folder() / "deployed.json"
+    known = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else {}
+    text = file.read_text(encoding="utf-8")
+    seen = digest([text, str(root), environment["PREFECT_API_URL"]])
+    if known.get("digest") == seen:
         return False
+    declared = switches_in(file)
+    before = asyncio.run(switches())
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=root,
@@ -117,8 +124,59 @@ def deploy(root: Path, environment: dict[str, str]) -> bool:
     if done.returncode != 0:
         words = " ".join((done.stdout + done.stderr).split())[-300:]
         raise UserError(f"{file} could not be deployed: {words}")
-    mark.write_text(seen, encoding="utf-8")
+    asyncio.run(switch(kept(before, declared, known.get("switches", declared))))
+    mark.write_text(json.dumps({"digest": seen, "switches": declared}), encoding="utf-8")
     return True
+
+
+Switches = dict[str, bool]
+"""Deployment/slug of a schedule -> whether it is on."""
+
+
+def switches_in(file: Path) -> Switches:
+    """What a deployment file says about its schedules that have a slug."""
+    return {
+        f"{each['name']}/{schedule['slug']}": bool(schedule.get("active", True))
+        for each in read_document(file).data["deployments"]
+        for schedule in each.get("schedules", ())
+        if schedule.get("slug")
+    }
+
+
+def kept(before: Switches, declared: Switches, earlier: Switches) -> Switches:
+    """Those schedules that a deployment must not switch: the file says the same as last time.
+
+    Args:
+        before: how they are switched on the server.
+        declared: what the file says.
+        earlier: what it said last time.
+    """
+    return {
+        place: on
+        for place, on in before.items()
+        if place in declared and declared[place] == earlier.get(place, declared[place])
+    }
+
+
+async def switches() -> Switches:
+    """How the schedules on the server are switched."""
+    async with get_client() as client:
+        return {
+            f"{each.name}/{schedule.slug}": bool(schedule.active)
+            for each in await client.read_deployments()
+            for schedule in each.schedules
+            if schedule.slug
+        }
+
+
+async def switch(wanted: Switches) -> None:
+    """Switch schedules on the server."""
+    async with get_client() as client:
+        for each in await client.read_deployments():
+            for schedule in each.schedules:
+                on = wanted.get(f"{each.name}/{schedule.slug}")
+                if on is not None and on != schedule.active:
+                    await client.update_deployment_schedule(each.id, schedule.id, active=on)
 
 
 async def deployments() -> list[Any]:

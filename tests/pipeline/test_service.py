@@ -23,6 +23,7 @@ from tomopt_tasks.store.opening import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
+ROOT = TINY.parents[2]
 SLEEPER = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); time.sleep(60)"  # noqa: E501
 
 
@@ -145,6 +146,39 @@ def test_the_doctor_finds_wrong_versions_full_disks_and_unreachable_stores(monke
     answer = health.answer_of(findings)
     assert answer.code == 1
     assert any(line.startswith("WRONG   store") for line in answer.lines)
+
+
+def test_a_schedule_stays_as_somebody_switched_it_unless_the_file_has_another_word(tmp_path):
+    deploying = importlib.import_module("flows.deploying")
+    declared = deploying.switches_in(ROOT / "prefect.yaml")
+    assert declared == dict.fromkeys(
+        ("optimise/nightly", "campaign/every-six-hours", "gc/weekly", "verify/monthly"), False
+    )
+    file = {"a/on": True, "a/off": False, "b/now on": True, "b/new": False}
+    earlier = {"a/on": True, "a/off": False, "b/now on": False}
+    server = {"a/on": False, "a/off": True, "b/now on": False, "b/gone": True}
+    assert deploying.kept(server, file, earlier) == {"a/on": False, "a/off": True}
+
+
+def test_schedules_are_switched_on_the_server(services):
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.client.schemas.actions import DeploymentScheduleCreate  # noqa: PLC0415
+    from prefect.client.schemas.schedules import CronSchedule  # noqa: PLC0415
+
+    deploying = importlib.import_module("flows.deploying")
+    flow = importlib.import_module("flows.optimise").optimise
+    yearly = CronSchedule(cron="0 0 1 1 *")
+    made = [
+        DeploymentScheduleCreate(schedule=yearly, active=active, slug=slug)
+        for slug, active in (("one", False), ("two", True), ("three", True))
+    ]
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(flow), "d", schedules=made)
+        asyncio.run(deploying.switch({"d/one": True, "d/two": False}))
+        found = asyncio.run(deploying.switches())
+        client.delete_deployment(deployment)
+    ours = {place: on for place, on in found.items() if place.startswith("d/")}
+    assert ours == {"d/one": True, "d/two": False, "d/three": True}
 
 
 def test_a_server_plans_the_runs_of_a_schedule(tmp_path):
