@@ -1,21 +1,14 @@
 """Learning rates, momenta and edge widths as functions of the step since activation (spec 9.7)."""
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 
 from tomopt_tasks.callbacks.base import detector_panels
+from tomopt_tasks.callbacks.shapes import cosine_between
 from tomopt_tasks.callbacks.warmup import PostWarmupCallback
-
-
-def cosine_between(start: float, end: float, fraction: float) -> float:
-    """Half a cosine from ``start`` (fraction 0) to ``end`` (fraction 1), exact at both ends."""
-    if fraction <= 0:
-        return start
-    if fraction >= 1:
-        return end
-    return end - (end - start) * 0.5 * (math.cos(math.pi * fraction) + 1)
 
 
 class AbsOptSchedule(PostWarmupCallback):
@@ -181,24 +174,28 @@ class SigmoidPanelSmoothnessSchedule(PostWarmupCallback):
                 panel.smooth = width
 
 
-class RelativeOneCycle(AbsOptSchedule):
-    """A one-cycle schedule in factors of the learning rate that holds at activation.
+class RelativeSchedule(AbsOptSchedule):
+    """A schedule in factors of the learning rate that holds at activation.
 
     Args:
         opt_name: name of the optimiser.
-        factors: factor at activation, after the warm-up, and at the end.
-        warmup: epochs from the first to the second.
-        length: epochs of the whole cycle.
+        factor: epochs since activation (in parts of one) -> factor on the rate.
+        length: epochs from the first to the last factor.
+        momentum: epochs since activation -> momentum, or beta_1; None: it stays as it is.
     """
 
     remembers: ClassVar[tuple[str, ...]] = (*AbsOptSchedule.remembers, "base")
 
     def __init__(
-        self, opt_name: str, factors: tuple[float, float, float], warmup: float, length: int
+        self,
+        opt_name: str,
+        factor: Callable[[float], float],
+        length: int,
+        momentum: Callable[[float], float] | None = None,
     ) -> None:
         super().__init__(opt_name, length)
-        self.factors = factors
-        self.warmup = warmup
+        self.factor = factor
+        self.momentum = momentum
         self.base: float | None = None
 
     def on_train_begin(self) -> None:
@@ -213,13 +210,9 @@ class RelativeOneCycle(AbsOptSchedule):
         self.apply(0.0)
 
     def apply(self, epochs: float) -> None:
-        """Set the learning rate after ``epochs`` epochs."""
+        """Set learning rate and momentum after ``epochs`` epochs."""
         if self.base is None:
             return
-        init, mid, final = self.factors
-        if epochs < self.warmup:
-            factor = cosine_between(init, mid, epochs / self.warmup)
-        else:
-            rest = max(float(self.length or 1) - self.warmup, 1e-9)
-            factor = cosine_between(mid, final, (epochs - self.warmup) / rest)
-        self.attached.set_opt_lr(self.base * factor, self.opt_name)
+        self.attached.set_opt_lr(self.base * self.factor(epochs), self.opt_name)
+        if self.momentum is not None:
+            self.attached.set_opt_mom(self.momentum(epochs), self.opt_name)

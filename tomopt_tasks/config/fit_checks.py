@@ -9,9 +9,9 @@ from tomopt_tasks.config.paths import Path
 from tomopt_tasks.config.problems import Problem
 from tomopt_tasks.detectors.settings import DetectorSettings, PanelSettings
 from tomopt_tasks.volume.settings import World
+from tomopt_tasks.wrapper.schedule_settings import OneCycleSettings
 from tomopt_tasks.wrapper.settings import (
     FitSettings,
-    OneCycleSettings,
     Parameter,
     Phase,
     Tie,
@@ -76,6 +76,7 @@ def check_fit(
         _check_optimisers(phase, groups, rated, path)
         if learned:
             _check_model(phase, path)
+        _check_numbers(phase, path)
         if phase.volumes_per_step > n_volumes:
             raise Problem(
                 (*path, "volumes_per_step"),
@@ -149,6 +150,23 @@ def _check_model(phase: Phase, path: Path) -> None:
     if phase.optimiser[MODEL].rate is None and phase.epochs > 0:
         text = "has no rate, and no search finds one for a network; add rate"
         raise Problem((*path, "optimiser", MODEL), text)
+
+
+def _check_numbers(phase: Phase, path: Path) -> None:
+    """No position decays to the origin, and a schedule acts on every optimiser."""
+    schedule = phase.schedule
+    cycled = isinstance(schedule, OneCycleSettings) and schedule.momentum is not None
+    for key, optimiser in phase.optimiser.items():
+        here: Path = (*path, "optimiser", key)
+        if getattr(optimiser, "decay", 0.0) and key.partition(".")[0] in ("xy", "z"):
+            text = f"got {optimiser.decay:g}, which would pull {key} to 0, the corner of the "  # type: ignore[union-attr]
+            raise Problem((*here, "decay"), text + "passive volume; leave it out")
+        if schedule is not None and schedule.kind != "constant" and optimiser.kind == "rprop":
+            text = f"rprop sets its steps itself, so that schedule {schedule.kind} does nothing to "
+            raise Problem((*here, "kind"), text + "it; write schedule: {kind: constant}")
+        if cycled and not hasattr(optimiser, "momentum"):
+            text = f"{optimiser.kind} has no momentum for the schedule to change; leave out "
+            raise Problem((*here, "kind"), text + "schedule.momentum or take another optimiser")
 
 
 def _moves(phase: Phase, key: str, groups: Sequence[str]) -> bool:

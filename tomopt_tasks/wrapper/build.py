@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import Parameter
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import Optimizer
 
 from tomopt_tasks.callbacks.base import Callback
 from tomopt_tasks.callbacks.detector import PanelUpdateLimiter, TieGradients, TieKind
 from tomopt_tasks.callbacks.ladle import BatchLoss, ExpectedMSELoss, SpreadRangeLoss
-from tomopt_tasks.callbacks.schedules import RelativeOneCycle, SigmoidPanelSmoothnessSchedule
+from tomopt_tasks.callbacks.schedules import RelativeSchedule, SigmoidPanelSmoothnessSchedule
 from tomopt_tasks.callbacks.warmup import OptConfig
 from tomopt_tasks.detectors.layer import PanelDetectorLayer
 from tomopt_tasks.detectors.panel import DetectorPanel, SigmoidDetectorPanel
@@ -39,15 +39,12 @@ from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper
 from tomopt_tasks.wrapper.guards import build_callbacks, build_guards, build_own_callbacks
+from tomopt_tasks.wrapper.optimiser_settings import OptimiserSettings
+from tomopt_tasks.wrapper.optimisers import build_optimiser
 from tomopt_tasks.wrapper.parts import batch_cost, own_inferrer, volume_loss, x0_inferrer
-from tomopt_tasks.wrapper.settings import (
-    AdamSettings,
-    OneCycleSettings,
-    OptimiserSettings,
-    Phase,
-    Tie,
-)
+from tomopt_tasks.wrapper.schedule_settings import ConstantSchedule, OneCycleSettings
 from tomopt_tasks.wrapper.settings import Parameter as Learnable
+from tomopt_tasks.wrapper.settings import Phase, Tie
 
 DTYPE = torch.float64
 
@@ -206,14 +203,12 @@ class PhaseBuilder:
         self, name: str, settings: OptimiserSettings, parameters: Iterable[Parameter]
     ) -> Optimizer:
         rate = settings.rate or self._wanted(name, settings) or self.rates.get(name)
-        if isinstance(settings, AdamSettings):
-            return Adam(parameters, lr=rate or 1.0, betas=(settings.momentum, settings.beta2))
-        return SGD(parameters, lr=rate or 1.0, momentum=settings.momentum)
+        return build_optimiser(settings, parameters, rate or 1.0)
 
     def _wanted(self, name: str, settings: OptimiserSettings) -> float | None:
-        """Adam steps by its rate, so that the wanted step itself is the rate."""
-        found = self.phase.find_rates
-        if found is None or not isinstance(settings, AdamSettings) or name == MODEL_PARAMETERS:
+        """Adam and its kin step by their rate, so that the wanted step itself is the rate."""
+        searched = self.phase.find_rates is not None and name != MODEL_PARAMETERS
+        if not searched or settings.rate_is != "step":
             return None
         return self._step(name)
 
@@ -233,7 +228,8 @@ class PhaseBuilder:
             searched = {
                 name: self._step(name)
                 for name in opts
-                if isinstance(opts[name], SGD) and phase.optimiser[name].rate is None
+                if phase.optimiser[name].rate_is == "per gradient"
+                and phase.optimiser[name].rate is None
             }
             result.append(OptConfig(phase.find_rates.epochs, searched))
         result += build_callbacks(phase.callbacks, ("gradient_record", "no_more_nans"))
@@ -245,16 +241,23 @@ class PhaseBuilder:
         if phase.smoothness is not None:
             ramp = phase.smoothness
             result.append(SigmoidPanelSmoothnessSchedule((ramp.start, ramp.stop), ramp.length))
-        if isinstance(phase.schedule, OneCycleSettings):
-            for name in opts:
-                cycle = phase.schedule.cycle(name)
-                factors = (cycle.init, cycle.mid, cycle.final)
-                length = phase.schedule.length or max(phase.epochs, 1)
-                result.append(RelativeOneCycle(name, factors, phase.schedule.warmup, length))
+        result += self._schedules(opts)
         result += build_callbacks(phase.callbacks, ("panel_centring",))
         result += build_guards(phase.guards)
         result += build_callbacks(phase.callbacks, ("best_keeper",))
         return [*result, *build_own_callbacks(phase.callbacks, first=False)]
+
+    def _schedules(self, opts: Iterable[str]) -> list[Callback]:
+        schedule = self.phase.schedule
+        if schedule is None or isinstance(schedule, ConstantSchedule):
+            return []
+        cycled = isinstance(schedule, OneCycleSettings) and schedule.momentum is not None
+        momentum = schedule.momentum_at if cycled else None  # type: ignore[union-attr]
+        length = schedule.length or max(self.phase.epochs, 1)
+        return [
+            RelativeSchedule(name, partial(schedule.factor, name=name), length, momentum)
+            for name in opts
+        ]
 
     def _ties(self) -> list[Callback]:
         result: list[Callback] = []

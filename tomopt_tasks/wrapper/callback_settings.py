@@ -1,6 +1,7 @@
 """Callbacks that a phase can name by ``kind``; what else watches a fit has entries of its own."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -49,12 +50,17 @@ class OwnCallbackSettings(OwnPart):
     """Runs before the callbacks of the package, e.g. to alter predictions, and not after them."""
 
 
-CallbackSettings = Annotated[
+_Any = (
     GradientRecordSettings
     | NoMoreNaNsSettings
     | PanelCentringSettings
     | BestKeeperSettings
-    | OwnCallbackSettings,
-    Field(discriminator="kind"),
-]
+    | OwnCallbackSettings
+)
+CallbackSettings = Annotated[_Any, Field(discriminator="kind")]
 """Any callback that a study can name."""
+
+CALLBACKS: Mapping[str, type[Config]] = {
+    part.model_fields["kind"].default: part for part in get_args(_Any)
+}
+"""Kind -> settings, of every callback."""

@@ -22,6 +22,7 @@ from tomopt_tasks.wrapper.build import PhaseBuilder, build_loss, build_volume, b
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper
 from tomopt_tasks.wrapper.files import restore_optimiser
 from tomopt_tasks.wrapper.observers import EpochRow, geometry
+from tomopt_tasks.wrapper.optimisers import averages
 from tomopt_tasks.wrapper.scans import BankedPassives, mirrored, turn_of
 from tomopt_tasks.wrapper.settings import Phase
 
@@ -72,7 +73,10 @@ def restore_volume(tree: Mapping[str, Any]) -> Volume:
 
 
 def result_volume(tree: Mapping[str, Any]) -> Volume:
-    """The volume that a fit which ended with this checkpoint gives: its best, if one was kept."""
+    """The volume that a fit which ended with this checkpoint gives.
+
+    Where a callback kept the best parameters, or an optimiser the mean over its updates, these.
+    """
     volume = restore_volume(tree)
     best = tree.get("best")
     if best:
@@ -80,6 +84,8 @@ def result_volume(tree: Mapping[str, Any]) -> Volume:
         with torch.no_grad():
             for name, value in best.items():
                 named[name].copy_(value)
+        for layer in volume.get_detectors():
+            layer.conform_detector()  # means were taken before the panels were held in their bounds
         volume.assign_budget()
     return volume
 
@@ -227,9 +233,11 @@ class PhaseFit:
         tree["fit"]["epoch"] = self.wrapper.fit_params.epoch
         self.wrapper.volume.assign_budget()  # the row shows the panels after the last step
         tree["row"] = self.recorder.row()
+        best = averages(self.wrapper.volume, self.wrapper.opts)
         for keeper in self.callbacks:
-            if isinstance(keeper, BestKeeper) and keeper.parameters:
-                tree["best"] = dict(keeper.parameters)
+            best |= keeper.parameters if isinstance(keeper, BestKeeper) else {}
+        if best:
+            tree["best"] = best
         tree.pop("half", None)
         return tree
 

@@ -127,7 +127,7 @@ class VolumeLoop:
         if len(pieces) > 1:
             self.volume.assign_budget()  # with a graph, for costs
 
-    def _scatter(self, mu: MuonBatch, scan: Scan) -> None:
+    def _scatter(self, mu: Any, scan: Scan) -> None:
         self.hook("on_mu_batch_begin")
         self._irradiate(mu, scan)
         self.fit_params.sb = self.partial_scatter_inferrer(mu=mu, volume=self.volume)

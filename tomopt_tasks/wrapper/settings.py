@@ -1,7 +1,7 @@
 """How a detector is fitted: what may move, in which phases, with which optimisers."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -9,7 +9,6 @@ from pydantic import (
     Field,
     Tag,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -17,7 +16,6 @@ from tomopt_tasks.core import Config
 from tomopt_tasks.quantities import (
     Count,
     Flag,
-    Memory,
     Natural,
     PositiveLength,
     PositiveNumber,
@@ -25,6 +23,8 @@ from tomopt_tasks.quantities import (
 )
 from tomopt_tasks.wrapper.callback_settings import CallbackSettings
 from tomopt_tasks.wrapper.guard_settings import Guards
+from tomopt_tasks.wrapper.optimiser_settings import OptimiserSettings, SGDSettings
+from tomopt_tasks.wrapper.schedule_settings import ScheduleSettings, completed
 from tomopt_tasks.wrapper.start_settings import MultiStart
 
 Parameter = Literal["xy", "z", "side"]
@@ -81,36 +81,6 @@ class ParameterRules(Config):
         return found
 
 
-class SGDSettings(Config):
-    """Stochastic gradient descent."""
-
-    kind: Literal["sgd"] = "sgd"
-    """Name of this optimiser."""
-    rate: PositiveNumber | None = None
-    """Learning rate [unit of the parameter squared per unit of loss]; > 0; null: from
-    ``find_rates``."""
-    momentum: Memory = 0.0
-    """Momentum; 0 to 1, 1 excluded."""
-
-
-class AdamSettings(Config):
-    """Adam."""
-
-    kind: Literal["adam"] = "adam"
-    """Name of this optimiser."""
-    rate: PositiveNumber | None = None
-    """Learning rate, about the largest step [unit of the parameter]; > 0; null: from
-    ``find_rates``, which takes the wanted step itself."""
-    momentum: Memory = 0.9
-    """beta_1; 0 to 1, 1 excluded."""
-    beta2: Memory = 0.999
-    """beta_2; 0 to 1, 1 excluded."""
-
-
-OptimiserSettings = Annotated[SGDSettings | AdamSettings, Field(discriminator="kind")]
-"""Any optimiser."""
-
-
 class FindRates(Config):
     """Epochs without steps that set each learning rate to (wanted step / median gradient)."""
 
@@ -150,58 +120,6 @@ def _as_ramp(value: Any) -> Any:
 
 
 _RampInput = PositiveNumber | tuple[PositiveNumber, PositiveNumber] | Smoothness
-
-
-class _Factors(Config):
-    init: PositiveNumber = 2.0
-    """Factor in the first epoch; > 0."""
-    mid: PositiveNumber = 10.0
-    """Factor after the warm-up; > 0."""
-    final: PositiveNumber = 1.0
-    """Factor in the last epoch and after it; > 0."""
-
-
-class Cycle(_Factors):
-    """Factors on a base learning rate."""
-
-
-class ConstantSchedule(Config):
-    """The base learning rate throughout."""
-
-    kind: Literal["constant"] = "constant"
-    """Name of this schedule."""
-
-
-class OneCycleSettings(_Factors):
-    """Cosine from init to mid during the warm-up, then from mid to final; then constant."""
-
-    kind: Literal["one_cycle"] = "one_cycle"
-    """Name of this schedule."""
-    length: Count | None = None
-    """Epochs of the whole cycle, counted after the search of rates; >= 1; null: those of the
-    phase. Write it down if the phase may be extended later: a schedule is part of each epoch."""
-    warmup: Natural = 5
-    """Epochs from init to mid; >= 0, < length."""
-    per_parameter: dict[str, Cycle] = Field(default_factory=dict)
-    """Other factors for ``xy``, ``z``, ``side`` or, e.g., ``xy.above``."""
-
-    @model_validator(mode="after")
-    def _check_warmup(self) -> Self:
-        if self.length is not None and self.warmup >= self.length:
-            text = "got {warmup}, but it must be below length ({length}); shorten it"
-            values = {"path": ("warmup",), "warmup": self.warmup, "length": self.length}
-            raise PydanticCustomError("warmup", text, values)
-        return self
-
-    def cycle(self, name: str) -> Cycle:
-        """The factors of an optimiser: those of ``xy.above``, else of ``xy``, else the common."""
-        common = Cycle(init=self.init, mid=self.mid, final=self.final)
-        parameter = name.partition(".")[0]
-        return self.per_parameter.get(name) or self.per_parameter.get(parameter) or common
-
-
-ScheduleSettings = Annotated[ConstantSchedule | OneCycleSettings, Field(discriminator="kind")]
-"""Any schedule of learning rates."""
 
 
 class Limits(Config):
@@ -322,10 +240,8 @@ def complete_phase(phase: Phase, common: Mapping[str, Any]) -> Phase:
         constant = phase.smoothness.start == phase.smoothness.stop  # then no length matters
         ramp = phase.smoothness.model_copy(update={"length": 1 if constant else length})
         update["smoothness"] = ramp
-    schedule = phase.schedule
-    if isinstance(schedule, OneCycleSettings) and schedule.length is None:
-        warmup = min(schedule.warmup, length - 1)
-        update["schedule"] = schedule.model_copy(update={"length": length, "warmup": warmup})
+    if phase.schedule is not None:
+        update["schedule"] = completed(phase.schedule, length)
     return phase.model_copy(update=update)
 
 

@@ -43,7 +43,7 @@ NO_CLOSURE = {"LBFGS", "SparseAdam", "Muon"}  # a closure, sparse gradients, mat
 SCHEDULES = {
     "constant": list,
     "OneCycle": lambda: [OneCycle("z", 1, 1e-3, 0.9, 1e-2, 0.8)],
-    "RelativeOneCycle": lambda: [MAKERS["RelativeOneCycle"]()],
+    "RelativeSchedule": lambda: [MAKERS["RelativeSchedule"]()],
     "SigmoidPanelSmoothnessSchedule": lambda: [MAKERS["SigmoidPanelSmoothnessSchedule"]()],
 }
 WATCHING = [name for name in WITH_STATE if name not in SCHEDULES]
@@ -70,6 +70,8 @@ class Fit:
         schedules = SCHEDULES[schedule]()
         if schedule == "OneCycle" and not has_momentum(optimiser):
             schedules[0].mom = None
+        if schedule == "RelativeSchedule" and not has_momentum(optimiser):
+            schedules[0].momentum = None
         first = [] if "Warmup" in watching or watching == "OptConfig" else [WarmupCallback(1)]
         self.callbacks: list[Callback] = [*first, *schedules, MAKERS[watching]()]
         self.n_updates = 0

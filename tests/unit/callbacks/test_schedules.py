@@ -8,11 +8,12 @@ from tests.unit.callbacks.toy import Volume, Wrapper, fit, real_volume
 from tomopt_tasks.callbacks.base import Callback
 from tomopt_tasks.callbacks.schedules import (
     OneCycle,
-    RelativeOneCycle,
+    RelativeSchedule,
     SigmoidPanelSmoothnessSchedule,
-    cosine_between,
 )
+from tomopt_tasks.callbacks.shapes import cosine_between
 from tomopt_tasks.callbacks.warmup import OptConfig, WarmupCallback
+from tomopt_tasks.wrapper.schedule_settings import OneCycleSettings
 
 N_VOLUMES = 2  # steps an epoch
 
@@ -116,7 +117,7 @@ def test_relative_cycle_scales_the_rate_that_the_search_found(tmp_path):
     rates = Rates()
     rates._note = lambda: rates.lr.append(wrapper.get_opt_lr("z"))
     search = OptConfig(2, {"z": 1e-4})
-    cycle = RelativeOneCycle("z", (2.0, 10.0, 1.0), warmup=1, length=3)
+    cycle = RelativeSchedule("z", OneCycleSettings(warmup=1, length=3).factor, 3)
     fit([search, cycle, rates], tmp_path, n_epochs=5, wrapper=wrapper)
     base = search.lrs["z"]
     found = [rate / base for rate in rates.lr[4:]]

@@ -26,18 +26,21 @@ from tomopt_tasks.callbacks.predictions import (
 from tomopt_tasks.callbacks.records import HitRecord, ScatterRecord
 from tomopt_tasks.callbacks.schedules import (
     OneCycle,
-    RelativeOneCycle,
+    RelativeSchedule,
     SigmoidPanelSmoothnessSchedule,
 )
 from tomopt_tasks.callbacks.stopping import BestKeeper, DivergenceGuard, EarlyStopping
 from tomopt_tasks.callbacks.warmup import CostCoefWarmup, OptConfig, WarmupCallback
+from tomopt_tasks.wrapper.schedule_settings import OneCycleSettings
 
 MAKERS = {
     "WarmupCallback": lambda: WarmupCallback(2),
     "CostCoefWarmup": lambda: CostCoefWarmup(2),
     "OptConfig": lambda: OptConfig(2, {"z": 0.01}),
     "OneCycle": lambda: OneCycle("z", 1, 0.1, 0.9, 1.0, 0.8),
-    "RelativeOneCycle": lambda: RelativeOneCycle("z", (2.0, 10.0, 1.0), 1, 4),
+    "RelativeSchedule": lambda: RelativeSchedule(
+        "z", OneCycleSettings(warmup=1, length=4).factor, 4, lambda epochs: 0.9 - 0.1 * epochs
+    ),
     "SigmoidPanelSmoothnessSchedule": lambda: SigmoidPanelSmoothnessSchedule((1.0, 0.1)),
     "PanelUpdateLimiter": lambda: PanelUpdateLimiter(0.01),
     "PanelCentring": PanelCentring,
@@ -60,7 +63,7 @@ MAKERS = {
 }
 WITH_STATE = sorted(name for name, make in MAKERS.items() if make().remembers)
 SCHEDULES = (
-    "CostCoefWarmup", "OptConfig", "OneCycle", "RelativeOneCycle",
+    "CostCoefWarmup", "OptConfig", "OneCycle", "RelativeSchedule",
     "SigmoidPanelSmoothnessSchedule", "LinearCorrectionCallback", "BestKeeper", "TieGradients",
     "DivergenceGuard", "EarlyStopping", "PanelUpdateLimiter", "NoMoreNaNs",
 )  # fmt: skip

@@ -7,7 +7,8 @@ from tomopt_tasks.inference.settings import PocaZFillLevelSettings
 from tomopt_tasks.losses.settings import ExpectedMSELossSettings
 from tomopt_tasks.wrapper.checkpoint import PhaseFit, first_tree, restore_volume
 from tomopt_tasks.wrapper.observers import geometry
-from tomopt_tasks.wrapper.settings import AdamSettings, FitSettings, Phase
+from tomopt_tasks.wrapper.optimiser_settings import AdamSettings
+from tomopt_tasks.wrapper.settings import FitSettings, Phase
 
 ADAM = {name: AdamSettings(rate=0.05) for name in ("xy", "z", "side")}
 
