@@ -14,6 +14,7 @@ from tomopt_tasks.volume.scene_settings import (
     BoxesSettings,
     FileSceneSettings,
     LeadInBerylliumSettings,
+    OwnSceneSettings,
     RandomBlockSettings,
     SceneSettings,
     SmallWallsSettings,
@@ -26,7 +27,8 @@ from tomopt_tasks.volume.settings import World
 WORLD = World()
 SMALL = World(size=(1.0, 1.0), passive=(0.2, 0.8), voxel=0.1, height=1.0)
 ALL = get_args(get_args(SceneSettings)[0])
-FAMILIES = [family for family in ALL if family is not FileSceneSettings]  # that needs a file
+FAMILIES = [family for family in ALL if family not in (FileSceneSettings, OwnSceneSettings)]
+"""Those that need nothing of the user's."""
 
 
 def draw(scene, seed=1, split="train", world=WORLD):
