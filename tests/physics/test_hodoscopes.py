@@ -67,7 +67,7 @@ def bank():
     muons = MuonSettings(per_volume=N_MUONS)
     state, _ = transport(x0, WORLD, muons, HighlandSettings(), 3, "train")
     images = [mirrored(BankedPassives(x0, target, state), turn, WORLD.size) for turn in range(4)]
-    states = torch.cat([image.state for image in images])
+    states = torch.cat([image.state[:] for image in images])
     return BankedPassives(x0.repeat(4, 1, 1, 1), target.repeat(4), states)
 
 

@@ -19,6 +19,7 @@ from tests.unit.inference.fakes import (
     side,
 )
 from tomopt_tasks.detectors.hits import Hits, Lines
+from tomopt_tasks.inference import line_fit
 from tomopt_tasks.inference.generator_level import GenScatterBatch
 from tomopt_tasks.inference.poca import find_poca
 from tomopt_tasks.inference.scatters import ScatterBatch
@@ -491,3 +492,32 @@ def test_trajectories_ignore_hits_that_are_not_there():
 def test_an_event_can_be_drawn(tmp_path):
     measured_batch(n=3).plot_scatter(0, tmp_path / "event.png")
     assert (tmp_path / "event.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("block", [3, 4096], ids=["blocks", "whole"])
+@pytest.mark.parametrize("n_panels", [2, 5])
+def test_fitted_lines_have_the_derivatives_of_differences(n_panels, block, monkeypatch):
+    monkeypatch.setattr(line_fit, "BLOCK", block)
+    _, hits = random_hits(n_panels, 7)
+    seen = hits.efficiency.t().clone()
+    seen[0, 2] = 0.0  # a panel that did not see the muon
+    inputs = [hits.depth, seen, *(1e3 * x.permute(1, 2, 0) for x in (hits.residual, hits.sigma))]
+    inputs = [x.clone().requires_grad_() for x in inputs]
+    if n_panels == 2:
+        inputs[1] = hits.efficiency.t().clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda *x: line_fit.fit_lines(*x)[:5], inputs)
+    fitted = line_fit.fit_lines(*inputs)
+    assert bool(fitted.valid.all())
+
+
+def test_muons_without_a_line_have_finite_numbers_and_derivatives():
+    _, hits = random_hits(3, 4)
+    seen = hits.efficiency.t().clone()
+    seen[:, 0] = 0.0
+    seen[1:, 1] = 0.0
+    inputs = [hits.depth, seen, hits.residual.permute(1, 2, 0), hits.sigma.permute(1, 2, 0)]
+    inputs = [x.clone().requires_grad_() for x in inputs]
+    fitted = line_fit.fit_lines(*inputs)
+    assert fitted.valid.tolist() == [False, False, True, True]
+    grads = torch.autograd.grad(sum(part.sum() for part in fitted[:5]), inputs)
+    assert all(bool(torch.isfinite(x).all()) for x in (*fitted[:5], *grads))

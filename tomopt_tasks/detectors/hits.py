@@ -140,7 +140,7 @@ def _all_hits(
         depth=depth,
         residual=noise * sigma,
         sigma=sigma,
-        efficiency=panels.efficiency * response.prod(-1),
+        efficiency=panels.efficiency * (response[..., 0] * response[..., 1]),
         present=torch.ones_like(offset[..., 0], dtype=torch.bool),
     )
 

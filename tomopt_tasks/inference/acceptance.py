@@ -17,13 +17,13 @@ def two_or_more(efficiency: Float[Tensor, "mu panel"]) -> Float[Tensor, " mu"]:
     Built up panel by panel from sums of positive terms, so that small probabilities keep their
     relative precision and their gradient.
     """
-    none = torch.ones_like(efficiency[:, 0])
-    one = torch.zeros_like(none)
-    more = torch.zeros_like(none)
-    for seen in efficiency.unbind(1):
-        more = more + one * seen
-        one = one * (1.0 - seen) + none * seen
-        none = none * (1.0 - seen)
+    first, *others = efficiency.unbind(1)
+    none, one, more = 1.0 - first, first, torch.zeros_like(first)
+    for number, seen in enumerate(others):
+        more = one * seen if number == 0 else more + one * seen
+        if number < len(others) - 1:
+            missed = 1.0 - seen
+            one, none = one * missed + none * seen, none * missed
     return more
 
 

@@ -59,17 +59,22 @@ def power_scale(momentum: Float[Tensor, " mu"]) -> Float[Tensor, " mu"]:
 def thickness(power: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Radiation lengths n with ``n (1 + B ln n)^2 = power``.
 
-    Newton's method in ln n, a fixed number of steps, so that the result is differentiable.
+    Newton's method in ln n, a fixed number of steps. From a solution, one step more has the very
+    derivative of the solution, so that gradients go through the last step alone.
 
     Args:
         power: > 0; held at ``LEAST_POWER`` from below.
     """
     target = torch.log(power.clamp_min(LEAST_POWER))
-    x = target
-    for _ in range(STEPS):
-        bracket = 1.0 + SCATTER_COEF_B * x
-        x = x - (x + 2.0 * torch.log(bracket) - target) / (1.0 + 2.0 * SCATTER_COEF_B / bracket)
-    return torch.exp(x)
+    x = target.detach()
+    for _ in range(STEPS - 1):
+        x = _newton(x, target.detach())
+    return torch.exp(_newton(x, target))
+
+
+def _newton(x: Tensor, target: Tensor) -> Tensor:
+    bracket = 1.0 + SCATTER_COEF_B * x
+    return x - (x + 2.0 * torch.log(bracket) - target) / (1.0 + 2.0 * SCATTER_COEF_B / bracket)
 
 
 def x0_from_scatters(

@@ -107,9 +107,10 @@ class ScatterBatch(HitViews):
         reach = MAX_EXTRAPOLATION * self.volume.lw
         keep = self.tracks_in.valid & self.tracks_out.valid & (self.accepted.detach() > 0)
         for track, z in ((self.tracks_in, z_high), (self.tracks_out, z_low)):
-            where = track.at(z).offset.detach()
+            slope = track.slope.detach()
+            where = track.offset.detach() + (track.z - z) * slope
             keep = keep & (where.abs() < reach).all(1)
-            keep = keep & (track.slope.detach().abs() < MAX_SLOPE).all(1)
+            keep = keep & (slope.abs() < MAX_SLOPE).all(1)
         angle = cross_squared(self.tracks_in.slope, self.tracks_out.slope).detach()
         return keep & (angle > 0) & torch.isfinite(angle)
 

@@ -4,16 +4,16 @@ The fit works on the residuals about a known line, with sums centred on the weig
 that rounding errors of positions never enter (D-05) and gradients reach the panel heights (D-65).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tomopt_tasks.detectors.hits import Hits, Lines, true_positions
+from tomopt_tasks.inference.line_fit import fit_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,81 +60,23 @@ def fit_tracks(lines: Lines, hits: Hits) -> Tracks:
         lines: the lines that the residuals of ``hits`` refer to.
         hits: residuals, standard deviations and efficiencies.
     """
-    seen = torch.where(hits.present, hits.efficiency, torch.zeros_like(hits.efficiency))
-    panels = (hits.depth.unbind(), seen.unbind(1))
-    fits = [
-        _fit_axis(*panels, residual.unbind(1), sigma.unbind(1))
-        for residual, sigma in zip(hits.residual.unbind(2), hits.sigma.unbind(2), strict=True)
-    ]
-    x, y = fits
-    offset, slope, var_offset, cov, var_slope = (
-        columns(*pair) for pair in zip(x[:5], y[:5], strict=True)
-    )
+    seen = torch.where(hits.present, hits.efficiency, 0.0)
+    residual, sigma = (of_hits.permute(1, 2, 0) for of_hits in (hits.residual, hits.sigma))
+    fit = fit_lines(hits.depth, seen.t(), residual, sigma)
     return Tracks(
-        offset=lines.offset + offset,
-        slope=lines.slope + slope,
-        var_offset=var_offset,
-        cov=cov,
-        var_slope=var_slope,
+        offset=lines.offset + fit.offset.t(),
+        slope=lines.slope + fit.slope.t(),
+        var_offset=fit.var_offset.t(),
+        cov=fit.cov.t(),
+        var_slope=fit.var_slope.t(),
         z=lines.z,
-        valid=x.valid & y.valid,
+        valid=fit.valid,
     )
 
 
 def columns(*parts: Float[Tensor, " mu"]) -> Float[Tensor, "mu axis"]:
     """Numbers of each muon side by side, each column contiguous: arithmetic runs along muons."""
     return torch.stack(parts).t()
-
-
-class _AxisFit(NamedTuple):
-    """Deviation of a fitted line from the known one along one axis, at the reference plane."""
-
-    offset: Float[Tensor, " mu"]
-    slope: Float[Tensor, " mu"]
-    var_offset: Float[Tensor, " mu"]
-    cov: Float[Tensor, " mu"]
-    var_slope: Float[Tensor, " mu"]
-    valid: Bool[Tensor, " mu"]
-
-
-PerPanel = tuple[Tensor, ...]
-
-
-def _fit_axis(depth: PerPanel, seen: PerPanel, residual: PerPanel, sigma: PerPanel) -> _AxisFit:
-    """Offset and slope are linear in the hits: a sum over panels of coefficient times residual.
-
-    With weights w and levers l about the weighted mean depth c, the coefficients are
-    g = w l / sum(w l^2) for the slope and w / sum(w) - c g for the offset. Weights are relative to
-    the largest one before they are squared, so that faint ones do not underflow.
-    """
-    ratio = [e / s for e, s in zip(seen, sigma, strict=True)]
-    peak = reduce(torch.maximum, [r.detach() for r in ratio])
-    some = peak > 0
-    scale = torch.where(some, peak, torch.ones_like(peak)).reciprocal()
-    weight = [(r * scale).square() for r in ratio]
-    total = torch.where(some, _sum(weight), torch.ones_like(peak))
-    centre = _sum([w * t for w, t in zip(weight, depth, strict=True)]) / total
-    lever = [t - centre for t in depth]
-    moment = [w * x for w, x in zip(weight, lever, strict=True)]
-    spread = _sum([m * x for m, x in zip(moment, lever, strict=True)])
-    valid = some & (spread > 1e-30)
-    spread = torch.where(valid, spread, torch.ones_like(spread))
-    slope = [m / spread for m in moment]
-    offset = [w / total - centre * g for w, g in zip(weight, slope, strict=True)]
-    slope_width = [g * s for g, s in zip(slope, sigma, strict=True)]
-    offset_width = [o * s for o, s in zip(offset, sigma, strict=True)]
-    return _AxisFit(
-        offset=_sum([o * r for o, r in zip(offset, residual, strict=True)]),
-        slope=_sum([g * r for g, r in zip(slope, residual, strict=True)]),
-        var_offset=_sum([o.square() for o in offset_width]),
-        cov=_sum([o * g for o, g in zip(offset_width, slope_width, strict=True)]),
-        var_slope=_sum([g.square() for g in slope_width]),
-        valid=valid,
-    )
-
-
-def _sum(terms: Sequence[Tensor]) -> Tensor:
-    return reduce(torch.add, terms)
 
 
 def fit_tracks_float32(lines: Lines, hits: Hits) -> Tracks:
