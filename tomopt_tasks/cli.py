@@ -17,7 +17,7 @@ import typer
 
 from tomopt_tasks.commands import service
 from tomopt_tasks.commands.answer import Answer
-from tomopt_tasks.commands.app import AsJson, Changes, StoreUrl, add_to, say
+from tomopt_tasks.commands.app import AcceptCode, AsJson, Changes, StoreUrl, add_to, say
 from tomopt_tasks.commands.campaign import app as campaign_app
 from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
@@ -33,10 +33,6 @@ app = typer.Typer(
 app.add_typer(campaign_app, name="campaign")
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).", show_default=False)]
-AcceptCode = Annotated[
-    bool,
-    typer.Option("--accept-code-changes", help="Take results of older code; tables mark them."),
-]
 Force = Annotated[
     list[str] | None,
     typer.Option("--force", metavar="STAGE[@EPOCH]", help="Run again, stored or not; repeatable."),

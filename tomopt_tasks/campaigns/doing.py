@@ -12,6 +12,7 @@ from tomopt_tasks.campaigns.search import SearchRun, look_up_search, plan_search
 from tomopt_tasks.campaigns.search_results import search_data
 from tomopt_tasks.campaigns.slots import UNHEARD, Heard, cores
 from tomopt_tasks.campaigns.state import member_states
+from tomopt_tasks.campaigns.why import reasons
 from tomopt_tasks.config.members import LoadedCampaign
 from tomopt_tasks.core import UserError
 from tomopt_tasks.reports.text import Answer
@@ -44,6 +45,8 @@ class Part:
     """Names; empty: all."""
     shared: bool = False
     """Only what members share."""
+    accept_code: bool = False
+    """Take stored results of older code, too."""
 
 
 WHOLE = Part()
@@ -138,12 +141,11 @@ def carry_out(
         UserError: there is no such member.
     """
     if campaign.settings.search is not None:
-        if part != WHOLE:
-            raise UserError("--member, --shared: a search has no list of members; leave it out")
+        _refuse(part)
         with crew_of(place) as crew:
             found = run_search(campaign, store, crew, heard)
         return Done(store, found.final, found)
-    plan = _part(plan_campaign(campaign), part)
+    plan = _part(plan_campaign(campaign, store if part.accept_code else None), part)
     with crew_of(place) as crew:
         return Done(store, run_campaign(plan, store, crew, heard, shared_only=part.shared))
 
@@ -159,26 +161,40 @@ def _part(plan: CampaignPlan, part: Part) -> CampaignPlan:
     return plan.needed(part.members) if part.members else plan
 
 
-def look_up(campaign: LoadedCampaign, store: Store) -> Done:
+def _refuse(part: Part) -> None:
+    if part.accept_code:
+        raise UserError(
+            "--accept-code-changes: a search proposes by what its trials gave, so that results of "
+            "older code would change which trials there are; leave it out"
+        )
+    if part != WHOLE:
+        raise UserError("--member, --shared: a search has no list of members; leave it out")
+
+
+def look_up(campaign: LoadedCampaign, store: Store, part: Part = WHOLE) -> Done:
     """A campaign as far as it is stored; nothing runs."""
     if campaign.settings.search is not None:
+        _refuse(part)
         found = look_up_search(campaign, store)
         return Done(store, found.final, found)
-    plan = plan_campaign(campaign)
+    plan = plan_campaign(campaign, store if part.accept_code else None)
     return Done(store, CampaignRun(plan, look_up_all(plan, store)))
 
 
-def planned(campaign: LoadedCampaign, store: Store | None) -> Answer:
-    """What is stored and what would run."""
+def planned(campaign: LoadedCampaign, store: Store | None, part: Part = WHOLE) -> Answer:
+    """What is stored, what would run, and why."""
     if campaign.settings.search is not None:
+        _refuse(part)
         return search_show.planned(look_up_search(campaign, store))
-    plan = plan_campaign(campaign)
-    return show.planned(plan, look_up_all(plan, store))
+    plan = plan_campaign(campaign, store if part.accept_code else None)
+    refs = look_up_all(plan, store)
+    return show.planned(plan, refs, reasons(plan, refs, store))
 
 
-def standing(campaign: LoadedCampaign, store: Store | None) -> Answer:
+def standing(campaign: LoadedCampaign, store: Store | None, part: Part = WHOLE) -> Answer:
     """How far each member, or trial, is."""
     if campaign.settings.search is not None:
+        _refuse(part)
         return search_show.standing(look_up_search(campaign, store))
-    plan = plan_campaign(campaign)
+    plan = plan_campaign(campaign, store if part.accept_code else None)
     return show.standing(member_states(plan, look_up_all(plan, store), store))

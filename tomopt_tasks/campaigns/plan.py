@@ -6,6 +6,8 @@ from functools import cached_property
 
 from tomopt_tasks.caching.keys import digest
 from tomopt_tasks.config.members import LoadedCampaign, Member
+from tomopt_tasks.planning.accept import accept, descendants
+from tomopt_tasks.planning.history import History
 from tomopt_tasks.planning.lookup import stopped
 from tomopt_tasks.planning.plan import Stage, plan_study
 from tomopt_tasks.runs.manifest import run_id
@@ -21,6 +23,8 @@ class MemberPlan:
     stages: Sequence[Stage]
     run: str
     """Id of its run."""
+    accepts: bool = False
+    """Whether stored results of older code were asked for where there are no others."""
 
     @property
     def name(self) -> str:
@@ -56,6 +60,13 @@ class CampaignPlan:
         """Those stages that several members need."""
         return {key: stage for key, stage in self.stages.items() if len(self.users[key]) > 1}
 
+    @cached_property
+    def older(self) -> frozenset[str]:
+        """Keys of what hangs on accepted results of older code."""
+        parents = {key: stage.parents.values() for key, stage in self.stages.items()}
+        roots = {key for key, stage in self.stages.items() if stage.older}
+        return frozenset(descendants(parents, roots))
+
     def needed(self, names: Sequence[str]) -> "CampaignPlan":
         """The plan of some members; what they share with the others stays shared."""
         members = tuple(plan for plan in self.members if plan.name in names)
@@ -86,12 +97,24 @@ def chains(stages: Mapping[str, Stage], users: Mapping[str, frozenset[str]]) -> 
     return found
 
 
-def plan_campaign(campaign: LoadedCampaign) -> CampaignPlan:
-    """Plan every member of a valid campaign."""
+def plan_member(member: Member, older: Store | None = None) -> Sequence[Stage]:
+    """The stages of a member; see ``plan_campaign``."""
+    stages = plan_study(member.study)
+    return stages if older is None else accept(stages, older, History(older, member.study.study))
+
+
+def plan_campaign(campaign: LoadedCampaign, older: Store | None = None) -> CampaignPlan:
+    """Plan every member of a valid campaign.
+
+    Args:
+        campaign: with its members.
+        older: where to take results of older code from; None: they are not asked for.
+    """
     plans = []
     for member in campaign.members:
-        stages = plan_study(member.study)
-        plans.append(MemberPlan(member, stages, run_id(member.study, stages)))
+        stages = plan_member(member, older)
+        run = run_id(member.study, stages)
+        plans.append(MemberPlan(member, stages, run, accepts=older is not None))
     work = digest([each.run for each in plans])[:8]
     return CampaignPlan(campaign, tuple(plans), f"campaign.{campaign.settings.campaign}-{work}")
 

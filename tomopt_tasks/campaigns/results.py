@@ -1,6 +1,7 @@
 """What came out of a campaign: its comparisons with all that a report shows of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tomopt_tasks.campaigns.comparison import find_comparison, have_comparison, read_comparison
@@ -41,7 +42,10 @@ def results_of_campaign(
     tables = make_tables(plan, done)
     made = sum(find_comparison(table, store) is None for table in tables)
     times = Times(store, plan.run)
-    data = [_table(table, store, refs, times) for table in tables]
+    data = [
+        replace(_table(table, store, refs, times), older=_marked(table, plan.older))
+        for table in tables
+    ]
     states = member_states(plan, refs, store)
     missing = {each.plan.name: each.note or each.state for each in states if not each.done}
     entries = read_manifest(plan, store)
@@ -75,9 +79,12 @@ def _table(table: Table, store: Store, refs: Mapping[str, Ref], times: Times) ->
         name: _predictions(store, refs[table.parents[f"test/{entry}/{label}"]])
         for name, (entry, label) in data.shown.items()
     }
-    return TableData(
-        data.label, data.study, record, data.members, data.histories, predictions
-    )  # fmt: skip
+    return replace(data, predictions=predictions)
+
+
+def _marked(table: Table, older: Collection[str]) -> frozenset[str]:
+    """Entries of which some prediction hangs on accepted results of older code."""
+    return frozenset(role.split("/")[1] for role, key in table.parents.items() if key in older)
 
 
 def _facts(plan: MemberPlan, times: Times, refs: Mapping[str, Ref]) -> dict[str, Any]:

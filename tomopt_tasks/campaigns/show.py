@@ -9,13 +9,15 @@ from tomopt_tasks.campaigns.plan import CampaignPlan, complete
 from tomopt_tasks.campaigns.run import CampaignRun
 from tomopt_tasks.campaigns.slots import Job, Outcome
 from tomopt_tasks.campaigns.state import MemberState
-from tomopt_tasks.campaigns.tables import make_tables
+from tomopt_tasks.campaigns.tables import Table, make_tables
+from tomopt_tasks.campaigns.why import older_lines, reason_lines
 from tomopt_tasks.reports.campaign_data import CampaignData, TableData
 from tomopt_tasks.reports.campaign_goals import goal_rows
 from tomopt_tasks.reports.campaign_table import board_table, member_rows, plain_rows
 from tomopt_tasks.reports.campaign_words import table_sentence
 from tomopt_tasks.reports.numbers import duration
 from tomopt_tasks.reports.search_data import SearchData
+from tomopt_tasks.reports.table import older_note
 from tomopt_tasks.reports.text import Answer, columns
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
@@ -112,6 +114,7 @@ def _table(table: TableData) -> dict[str, Any]:
     return {
         "label": table.label,
         "reference": table.reference,
+        "older_code": sorted(table.older),
         "board": table.record["board"],
         "rows": plain_rows([table]),
         "says": table_sentence(table),
@@ -128,11 +131,18 @@ def _table_lines(data: CampaignData, table: TableData) -> list[str]:
     goals = goal_rows(table, data.goals[table.label]) if table.label in data.goals else []
     if goals:
         lines += [*columns(goals), ""]
-    return [*lines, table_sentence(table), ""]
+    note = [older_note(table.older)] if table.older else []
+    return [*lines, table_sentence(table), *note, ""]
 
 
-def planned(plan: CampaignPlan, refs: Mapping[str, Ref]) -> Answer:
-    """Members with what each needs, what is shared, and how the members are compared."""
+def planned(plan: CampaignPlan, refs: Mapping[str, Ref], why: Mapping[str, str]) -> Answer:
+    """Members with what each needs, what is shared, and how the members are compared.
+
+    Args:
+        plan: the campaign.
+        refs: see ``look_up_all``.
+        why: see ``why.reasons``.
+    """
     rows: list[dict[str, Any]] = []
     for each in plan.members:
         own = [stage for stage in each.stages if stage.key not in plan.shared]
@@ -151,26 +161,31 @@ def planned(plan: CampaignPlan, refs: Mapping[str, Ref]) -> Answer:
     lines = [*columns([{name: str(cell) for name, cell in row.items()} for row in rows]), ""]
     lines.append(f"shared: {len(plan.shared)} stages, of which would run: {shared}")
     tables = make_tables(plan)
-    for table in tables:
-        label = f" {table.label}" if table.label else ""
-        entries = ", ".join(
-            f"{entry.name} x{len(entry.repeats)}" if len(entry.repeats) > 1 else entry.name
-            for entry in table.inputs.entries
-        )
-        lines.append(f"comparison{label}: {entries}")
+    lines += [_comparison_line(table) for table in tables]
     lines.append(f"{total} of {len(plan.stages)} stages would run, and the comparisons")
+    lines += [*reason_lines(plan, why), *older_lines(plan, refs)]
     data = {
         "campaign": plan.campaign.settings.campaign,
         "run": total,
         "cached": len(plan.stages) - total,
         "members": [{name.replace(" ", "_"): cell for name, cell in row.items()} for row in rows],
         "shared": {"stages": len(plan.shared), "run": needed},
+        "reasons": Counter(why.values()),
+        "older_code": sum(bool(stage.older) for stage in plan.stages.values()),
         "comparisons": {
             table.label: {entry.name: entry.repeats for entry in table.inputs.entries}
             for table in tables
         },
     }
     return Answer(data, lines)
+
+
+def _comparison_line(table: Table) -> str:
+    entries = ", ".join(
+        f"{entry.name} x{len(entry.repeats)}" if len(entry.repeats) > 1 else entry.name
+        for entry in table.inputs.entries
+    )
+    return f"{' '.join(word for word in ('comparison', table.label) if word)}: {entries}"
 
 
 def standing(states: Sequence[MemberState]) -> Answer:

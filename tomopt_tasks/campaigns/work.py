@@ -8,10 +8,10 @@ from functools import cache
 from typing import Any
 
 from tomopt_tasks.caching.closure import code_digest
-from tomopt_tasks.campaigns.plan import MemberPlan
+from tomopt_tasks.campaigns.plan import MemberPlan, plan_member
 from tomopt_tasks.core import UserError
 from tomopt_tasks.planning.lookup import stopped
-from tomopt_tasks.planning.plan import KINDS, Stage, plan_study
+from tomopt_tasks.planning.plan import KINDS, Stage
 from tomopt_tasks.runs import body
 from tomopt_tasks.runs.manifest import run_id
 from tomopt_tasks.runs.run import Request, Run, begin, run_all
@@ -90,11 +90,12 @@ def begun(url: str, plan: MemberPlan, runner: str) -> Iterator[Run]:
     Raises:
         UserError: this process has other code.
     """
-    member = plan.member
-    if run_id(member.study, plan_study(member.study)) != plan.run:
+    member, store = plan.member, _store(url)
+    stages = plan_member(member, store if plan.accepts else None)
+    if run_id(member.study, stages) != plan.run:
         raise UserError(CHANGED)
-    request = Request(member.file, dict(member.changes))
-    with begin(member.study, _store(url), runner, request=request) as run:
+    request = Request(member.file, dict(member.changes), plan.accepts)
+    with begin(member.study, store, runner, request=request) as run:
         yield run
 
 

@@ -16,6 +16,10 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="a.b=1", help="Change one entry of the file; repeatable."),
 ]
+AcceptCode = Annotated[
+    bool,
+    typer.Option("--accept-code-changes", help="Take results of older code; tables mark them."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Object = Annotated[
     str,

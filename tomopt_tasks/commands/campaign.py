@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tomopt_tasks.commands.answer import Answer
-from tomopt_tasks.commands.app import AsJson, Changes, StoreUrl, say
+from tomopt_tasks.commands.app import AcceptCode, AsJson, Changes, StoreUrl, say
 from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
 from tomopt_tasks.project import default_store
@@ -47,6 +47,7 @@ def run(
     member: Members = None,
     dask: Dask = None,
     shared: Shared = False,
+    accept_code: AcceptCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Run what is missing, side by side, then compare; what is stored does not run again."""
@@ -62,7 +63,7 @@ def run(
             results,
             where(jobs, dask),
             JobLines(_say),
-            Part(tuple(member or ()), shared),
+            Part(tuple(member or ()), shared, accept_code),
         )
     except KeyboardInterrupt:
         _say("interrupted; everything finished is stored: run it again to go on")
@@ -81,38 +82,53 @@ def run(
 
 @app.command()
 def plan(
-    file: File, changes: Changes = None, store: StoreUrl = None, as_json: AsJson = False
+    file: File,
+    changes: Changes = None,
+    store: StoreUrl = None,
+    accept_code: AcceptCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say which members there are, what they share and what would run; nothing runs."""
-    from tomopt_tasks.campaigns.doing import planned  # noqa: PLC0415
+    from tomopt_tasks.campaigns.doing import Part, planned  # noqa: PLC0415
     from tomopt_tasks.planning.lookup import existing_store  # noqa: PLC0415
 
     results = existing_store(store or default_store())
-    say(planned(_load(file, changes), results), as_json=as_json)
+    part = Part(accept_code=accept_code)
+    say(planned(_load(file, changes), results, part), as_json=as_json)
 
 
 @app.command()
 def status(
-    file: File, changes: Changes = None, store: StoreUrl = None, as_json: AsJson = False
+    file: File,
+    changes: Changes = None,
+    store: StoreUrl = None,
+    accept_code: AcceptCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say how far each member is."""
-    from tomopt_tasks.campaigns.doing import standing  # noqa: PLC0415
+    from tomopt_tasks.campaigns.doing import Part, standing  # noqa: PLC0415
     from tomopt_tasks.planning.lookup import existing_store  # noqa: PLC0415
 
     results = existing_store(store or default_store())
-    say(standing(_load(file, changes), results), as_json=as_json)
+    part = Part(accept_code=accept_code)
+    say(standing(_load(file, changes), results, part), as_json=as_json)
 
 
 @app.command()
 def report(
-    file: File, changes: Changes = None, store: StoreUrl = None, as_json: AsJson = False
+    file: File,
+    changes: Changes = None,
+    store: StoreUrl = None,
+    accept_code: AcceptCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare the members that are complete and write the report again."""
-    from tomopt_tasks.campaigns.doing import look_up  # noqa: PLC0415
+    from tomopt_tasks.campaigns.doing import Part, look_up  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
     results = open_store(store or default_store(), create=False)
-    say(look_up(_load(file, changes), results).answer(), as_json=as_json)
+    part = Part(accept_code=accept_code)
+    say(look_up(_load(file, changes), results, part).answer(), as_json=as_json)
 
 
 @app.command()

@@ -122,11 +122,13 @@ class History:
     Args:
         store: where the manifests lie.
         study: name of the study that is planned.
+        most: runs that are looked through.
     """
 
-    def __init__(self, store: Store, study: str) -> None:
+    def __init__(self, store: Store, study: str, most: int = MOST_RUNS) -> None:
         self.store = store
         self.study = study
+        self.most = most
 
     @cached_property
     def stages(self) -> list[Known]:
@@ -136,7 +138,7 @@ class History:
         others = [run for run in runs if study_in(run) != slug(self.study)]
         return [
             replace(known, study=study_in(run))
-            for run in [*ours, *others][:MOST_RUNS]
+            for run in [*ours, *others][: self.most]
             for known in stages_of(self.store.read_run(run))
         ]
 

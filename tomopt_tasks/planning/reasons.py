@@ -19,6 +19,14 @@ MOST_FILES = 4
 """Files that a reason names."""
 
 NEW = "new"
+CODE = "code: "
+"""Start of a reason: the files whose change it is."""
+FOLLOWS = "follows "
+"""Start of a reason: the stages that it lies with."""
+HINT = (
+    "code has changed: stored results stay, under keys of their own; --accept-code-changes takes "
+    "those that nothing else sets apart, and every table marks them"
+)
 DATA_FILES = "data files"
 
 
@@ -69,7 +77,7 @@ def changed(stage: Stage, known: Known, labels: Mapping[str, str]) -> list[str]:
     now, then = stage.components, known.components
     changes = []
     if now["code"] != then["code"]:
-        changes.append(f"code: {listed(_files(code_parts(stage.name), known.modules))}")
+        changes.append(f"{CODE}{listed(_files(code_parts(stage.name), known.modules))}")
     for part in ("inputs", "numerics", "schema"):
         for path, old, new in differences(then[part], now[part]):
             changes.append(f"{path or part}: {short(old)} -> {short(new)}")
@@ -77,7 +85,7 @@ def changed(stage: Stage, known: Known, labels: Mapping[str, str]) -> list[str]:
     parents = [role for role in roles if now["parents"].get(role) != then["parents"].get(role)]
     if parents and not changes:
         known_parents = [stage.parents[role] for role in sorted(parents) if role in stage.parents]
-        changes.append(f"follows {', '.join(dict.fromkeys(labels[key] for key in known_parents))}")
+        changes.append(f"{FOLLOWS}{', '.join(dict.fromkeys(labels[key] for key in known_parents))}")
     return changes
 
 

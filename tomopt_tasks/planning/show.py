@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from tomopt_tasks.planning.lookup import Step
+from tomopt_tasks.planning.reasons import CODE, FOLLOWS, HINT
 
 
 def plan_lines(steps: Sequence[Step], *, every: bool = False) -> list[str]:
@@ -22,14 +23,15 @@ def plan_lines(steps: Sequence[Step], *, every: bool = False) -> list[str]:
     lines = [f"{label:<{wide}}  {status:<8}  {why}".rstrip() for label, status, why in rows]
     n_run = sum(step.ref is None for step in steps)
     said = f"{n_run} of {len(steps)} stages would run" if n_run else f"all {len(steps)} are stored"
-    return [*lines, "", said]
+    hint = [HINT] if any(step.reason.startswith(CODE) for step in steps) else []
+    return [*lines, "", said, *hint]
 
 
 def _fate(step: Step) -> tuple[object, ...]:
     """What stages on one line have in common."""
     if step.stage.name != "fit_epoch":
         return (step.stage.key,)
-    reason = "follows" if step.reason.startswith("follows ") else step.reason
+    reason = "follows" if step.reason.startswith(FOLLOWS) else step.reason
     return (step.stage.label.rpartition(" ")[0], status_of(step), reason)
 
 

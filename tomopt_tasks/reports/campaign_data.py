@@ -28,6 +28,8 @@ class TableData:
     """(entry, repeat) -> one row of metrics an epoch, for fits."""
     predictions: Mapping[str, Predictions] = field(default_factory=dict)
     """Of the designs of ``shown`` for the test bank."""
+    older: frozenset[str] = frozenset()
+    """Entries that hang on accepted results of older code."""
 
     @property
     def target(self) -> Target:

@@ -45,6 +45,7 @@ from tomopt_tasks.reports.search_page import search_section
 from tomopt_tasks.reports.side_view import side_view_figure
 from tomopt_tasks.reports.solid import detector_faces, solid_svg
 from tomopt_tasks.reports.style import inline_svg, recolour
+from tomopt_tasks.reports.table import older_note
 
 _GOAL = ("goal", "wanted", "got", "result")
 
@@ -166,6 +167,7 @@ def _comparison(table: TableData, anchor: str, title: str, goal: Mapping[str, An
         "rows: bootstrap over volumes and seeds together. Equal ranks are ties: the interval of "
         "their ratio to the first of the rank holds 1."
     )
+    read += f" {escape(older_note(table.older))}" if table.older else ""
     wishes = html.table(goal_rows(table, goal), words=_GOAL) if goal else ""
     goals = f"<h3>What was wanted</h3>{wishes}" if wishes else ""
     return html.section(

@@ -13,7 +13,7 @@ from tomopt_tasks.reports.campaign_data import (
     worst_offset,
 )
 from tomopt_tasks.reports.numbers import duration, interval, rounded, scientific
-from tomopt_tasks.reports.table import cut_words
+from tomopt_tasks.reports.table import OLDER, cut_words
 
 MM = 1000.0
 
@@ -30,7 +30,7 @@ def _board_row(table: TableData, row: Mapping[str, Any]) -> dict[str, str]:
     many = len(repeats) > 1
     return {
         "rank": f"{row['rank']}{'=' if row['tie'] else ''}",
-        "design": entry_label(row["name"]),
+        "design": entry_label(row["name"]) + (f" {OLDER}" if row["name"] in table.older else ""),
         "seeds": str(len(repeats)) if many else "-",
         table.target.square("MSE"): scientific(entry["mse"]),
         f"95 % of it, {table.target.unit}²": _scaled(entry["low"], entry["high"]),
@@ -99,7 +99,7 @@ def member_rows(table: TableData) -> list[dict[str, str]]:
     cuts = any(row["fiducial_cut"] for row in rows)
     return [
         {
-            "design": entry_label(row["entry"]),
+            "design": entry_label(row["entry"]) + (f" {OLDER}" if row["older_code"] else ""),
             "seed": row["repeat"],
             target.square("MSE"): scientific(row["mse"], row["mse_se"]),
             "MSE ratio": rounded(row["ratio"]),
@@ -146,6 +146,7 @@ def plain_rows(tables: Sequence[TableData]) -> list[dict[str, Any]]:
                         "fit_seconds": facts.get("fit_seconds"),
                         "member": facts.get("member", ""),
                         "run": facts.get("run", ""),
+                        "older_code": name in table.older,
                     }
                 )
     return rows

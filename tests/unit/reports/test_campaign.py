@@ -14,7 +14,7 @@ from tomopt_tasks.evaluation.compare import Entry, compare
 from tomopt_tasks.evaluation.settings import EvaluationSettings
 from tomopt_tasks.reports.campaign_data import CampaignData, TableData, entry_label, module_offsets
 from tomopt_tasks.reports.campaign_goals import goal_rows
-from tomopt_tasks.reports.campaign_page import render_campaign
+from tomopt_tasks.reports.campaign_page import _comparison, render_campaign
 from tomopt_tasks.reports.campaign_pictures import campaign_pictures
 from tomopt_tasks.reports.campaign_table import board_table, campaign_csv, member_rows, tie_words
 from tomopt_tasks.reports.campaign_words import campaign_headline, campaign_verdict
@@ -126,6 +126,16 @@ def test_goals_are_judged_one_by_one():
     missed = Goal(ratio=0.1, suspect=0.9, wins=4).model_dump()
     results = [row["result"] for row in goal_rows(table(), missed)]
     assert results == ["MISSED", "reached", "MISSED", "MISSED"]
+
+
+def test_a_design_that_hangs_on_older_code_is_marked_and_the_page_says_what_that_means():
+    marked = replace(table(), older=frozenset({"fit"}))
+    assert board_table(marked)[0]["design"] == "optimised †"
+    rows = [row["design"] for row in member_rows(marked)]
+    assert (rows.count("optimised †"), rows.count("initial")) == (3, 1)
+    section = _comparison(marked, "a", "", None)
+    assert "† hangs on stored results of older code" in section
+    assert "†" not in _comparison(table(), "a", "", None)
 
 
 def test_a_missing_member_is_said_at_the_top():
