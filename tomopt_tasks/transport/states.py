@@ -68,4 +68,5 @@ def mirrored_states(states: States, turn: int, size: tuple[float, float]) -> Sta
                 state[turned, :, slope] = -state[turned, :, slope]
         return state
 
-    return LazyStates(tuple(states.shape), load)
+    lazy = LazyStates(tuple(states.shape), load)
+    return lazy[:] if isinstance(states, Tensor) else lazy
