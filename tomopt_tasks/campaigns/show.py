@@ -22,7 +22,7 @@ from tomopt_tasks.reports.text import Answer, columns
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 
-LEFT_OUT = ("95 % of it, m²",)
+LEFT_OUT = ("95 % of MSE, m²",)
 """Columns of the leaderboard that a terminal has no room for."""
 
 MOST_SEEDS = 40

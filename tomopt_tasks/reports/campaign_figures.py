@@ -82,21 +82,8 @@ def exposure_record(table: TableData) -> dict[str, Any]:
     """The best entries as the exposure figure of a study reads them."""
     best = [row["name"] for row in table.record["board"]][:MOST_CURVES]
     names = dict.fromkeys([*best[: MOST_CURVES - 1], table.reference])
-    first = next((name for name in names if is_fit(name)), None)
     entries = table.record["entries"]
-    return {
-        "designs": {
-            _figure_name(name, first): {"exposure": entries[name]["exposure"]} for name in names
-        }
-    }
-
-
-def _figure_name(name: str, first: str | None) -> str:
-    """A name that figures of a study label rightly: "fit 4 m2" as "optimised_4 m2"."""
-    design, _, point = name.partition(" ")
-    if name == first and not point:
-        return FIT
-    return f"{'optimised' if design == FIT else design}_{point}" if point else name
+    return {"designs": {name: {"exposure": entries[name]["exposure"]} for name in names}}
 
 
 @styled
@@ -116,7 +103,7 @@ def histories_figure(table: TableData) -> Figure:
         powers_of_ten(ax.yaxis, plain=True)
     ax.set_xlabel("epoch")
     ax.set_title("training loss")
-    ax.legend(loc="upper right")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

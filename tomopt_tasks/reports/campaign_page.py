@@ -24,14 +24,16 @@ from tomopt_tasks.reports.campaign_figures import (
 from tomopt_tasks.reports.campaign_goals import goal_rows
 from tomopt_tasks.reports.campaign_table import (
     MM,
-    board_table,
     campaign_csv,
     fit_times,
     member_rows,
+    ties,
+    without_ties,
 )
 from tomopt_tasks.reports.campaign_words import (
     campaign_headline,
     campaign_verdict,
+    capital,
     main_entry,
     outcome,
     table_sentence,
@@ -159,19 +161,19 @@ def _comparison(table: TableData, anchor: str, title: str, goal: Mapping[str, An
         alt = f"Error of each design over that of {against}"
         picture = inline_svg(forest_figure(rows, against), salt=f"{anchor}f", alt=alt)
         forest = f"<figure>{picture}</figure>"
-    board = html.table(board_table(table), words=("design", "tie"))
+    board = html.table(without_ties(table), words=("design",)) + html.listed(ties(table))
     listed = html.table(member_rows(table), words=("design", "seed"))
     read = (
-        f"{escape(table_sentence(table))} All designs see the same volumes and muons, each is "
-        "calibrated on the validation bank. Rows of one seed: 95 % intervals over volumes. Pooled "
-        "rows: bootstrap over volumes and seeds together. Equal ranks are ties: the interval of "
-        "their ratio to the first of the rank holds 1."
+        f"{escape(capital(table_sentence(table)))} All designs see the same volumes and muons, "
+        "each is calibrated on the validation bank. Rows of one seed: 95 % intervals over volumes. "
+        "Pooled rows: bootstrap over volumes and seeds together. Equal ranks are ties: the "
+        "interval of their ratio to the first of the rank holds 1."
     )
     read += f" {escape(older_note(table.older))}" if table.older else ""
     wishes = html.table(goal_rows(table, goal), words=_GOAL) if goal else ""
     goals = f"<h3>What was wanted</h3>{wishes}" if wishes else ""
     return html.section(
-        anchor, f"{title}does it win?", read, forest, goals, "<h3>Leaderboard</h3>", board,
+        anchor, capital(f"{title}does it win?"), read, forest, goals, "<h3>Leaderboard</h3>", board,
         f"<details><summary>every design and seed in numbers</summary>{listed}</details>",
     )  # fmt: skip
 
@@ -185,13 +187,15 @@ def _curves(table: TableData, anchor: str, title: str) -> str:
         parts.append(f"<h3>How the fits went</h3><figure>{picture}</figure>")
     record = exposure_record(table)
     if any(design["exposure"] for design in record["designs"].values()):
-        figure = exposure_figure(record, table.target)
+        figure = exposure_figure(record, table.target, looks_of(table))
         picture = inline_svg(figure, salt=f"{anchor}e", alt="Error over exposure")
         parts.append(f"<h3>Error against exposure</h3><figure>{picture}</figure>")
     picture = inline_svg(cost_figure(table), salt=f"{anchor}c", alt="Error against cost")
     parts.append(f"<h3>Error against cost</h3><figure>{picture}</figure>")
     read = "Thin lines: single seeds. Error bars of exposures: one standard error over seeds."
-    return html.section(f"{anchor}-curves", f"{title}fits, exposure and cost", read, *parts)
+    return html.section(
+        f"{anchor}-curves", capital(f"{title}fits, exposure and cost"), read, *parts
+    )
 
 
 def _pictures(table: TableData, anchor: str, title: str) -> str:
@@ -220,7 +224,7 @@ def _pictures(table: TableData, anchor: str, title: str) -> str:
         "beside the best baseline. Drag a picture in space, or use the arrow keys, to turn all."
     )
     return html.section(
-        f"{anchor}-best", f"{title}the best design", read, f"<figure>{side}</figure>",
+        f"{anchor}-best", capital(f"{title}the best design"), read, f"<figure>{side}</figure>",
         f'<div class="solids">{"".join(solids)}</div>',
         html.table(detector_table(best["geometry"])),
         html.download(csv, f"{name}.csv", "text/csv"),

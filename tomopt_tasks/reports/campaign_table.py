@@ -16,11 +16,23 @@ from tomopt_tasks.reports.numbers import duration, interval, rounded, scientific
 from tomopt_tasks.reports.table import OLDER, cut_words
 
 MM = 1000.0
+TIE = "tie"
+"""Column of the leaderboard."""
 
 
 def board_table(table: TableData) -> list[dict[str, str]]:
     """One row an entry, from best to worst; ties share a rank."""
     return [_board_row(table, row) for row in table.record["board"]]
+
+
+def without_ties(table: TableData) -> list[dict[str, str]]:
+    """The leaderboard for a page, which tells in sentences who ties with whom."""
+    return [{k: v for k, v in row.items() if k != TIE} for row in board_table(table)]
+
+
+def ties(table: TableData) -> list[str]:
+    """One sentence a tie: with whom, and what would separate them."""
+    return [f"{row['design']}: a tie {row[TIE]}." for row in board_table(table) if row[TIE]]
 
 
 def _board_row(table: TableData, row: Mapping[str, Any]) -> dict[str, str]:
@@ -33,7 +45,6 @@ def _board_row(table: TableData, row: Mapping[str, Any]) -> dict[str, str]:
         "design": entry_label(row["name"]) + (f" {OLDER}" if row["name"] in table.older else ""),
         "seeds": str(len(repeats)) if many else "-",
         table.target.square("MSE"): scientific(entry["mse"]),
-        f"95 % of it, {table.target.unit}²": _scaled(entry["low"], entry["high"]),
         "MSE ratio": "1" if reference else rounded(pair["ratio"]),
         "95 % interval": "-" if reference else interval(pair["low"], pair["high"]),
         "seeds that beat it": "-" if not many else f"{entry['wins']} of {len(repeats)}",
@@ -41,7 +52,8 @@ def _board_row(table: TableData, row: Mapping[str, Any]) -> dict[str, str]:
         "off centre [mm]": _offset(table, row["name"]),
         "time of a fit": _fit_time(table, row["name"]),
         "same error in": _time(entry),
-        "tie": tie_words(row),
+        f"95 % of MSE, {table.target.unit}²": _scaled(entry["low"], entry["high"]),
+        TIE: tie_words(row),
     }
 
 

@@ -53,7 +53,12 @@ def _saved(entry: Mapping[str, Any], table: TableData) -> str:
 
 
 def outcome(data: CampaignData) -> str:
-    """Either "better", "worse" or "tie", if all tables agree, else "tie"."""
+    """Either "better", "worse" or "tie", if all tables agree, else "tie".
+
+    Of a search, how its best trial compares with the gradient alone.
+    """
+    if data.search is not None and data.search.versus is not None:
+        return outcome_of(data.search.versus.pair)
     found = set()
     for table in data.tables:
         name = main_entry(table)
@@ -63,6 +68,9 @@ def outcome(data: CampaignData) -> str:
 
 def campaign_headline(data: CampaignData) -> str:
     """The outcome in a few words."""
+    if data.search is not None and data.search.versus is not None:
+        verb = {"better": "beats", "worse": "is worse than", "tie": "does not beat"}[outcome(data)]
+        return f"The search {verb} the gradient alone"
     mains = [(table, main_entry(table)) for table in data.tables]
     found = [(table, name) for table, name in mains if name is not None]
     if not found:
@@ -79,14 +87,15 @@ def campaign_verdict(data: CampaignData) -> str:
     """One honest paragraph."""
     sentences = [search_sentence(data.search)] if data.search is not None else []
     sentences += [table_sentence(table) for table in data.tables]
-    text = " ".join(map(_capital, sentences))
+    text = " ".join(map(capital, sentences))
     if data.missing:
         why = "; ".join(f"{name}: {reason}" for name, reason in list(data.missing.items())[:3])
         text += f" MISSING: {len(data.missing)} of {data.n_members} members ({why})."
     return text
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """A sentence with a large first letter."""
     return text[:1].upper() + text[1:]
 
 

@@ -19,15 +19,27 @@ from tomopt_tasks.reports.style import (
     styled,
 )
 
+MOST_IN_A_ROW = 4
+"""Designs in one row of the legend."""
+
 _PARTS = (("mse", "Mean squared error"), ("variance", "of it: variance"), ("bias2", "of it: bias²"))
 
 
 @styled
-def exposure_figure(evaluation: Mapping[str, Any], target: Target = FILL_HEIGHT) -> Figure:
+def exposure_figure(
+    evaluation: Mapping[str, Any],
+    target: Target = FILL_HEIGHT,
+    looks: Mapping[str, Series] | None = None,
+) -> Figure:
     """Three log-log panels on common axes: error, variance and squared bias over seconds.
 
     A squared bias below its noise (zero or less, after the noise is taken off) has no place on a
     logarithmic axis: it is drawn as an arrow at the foot.
+
+    Args:
+        evaluation: with the exposures of its designs.
+        target: the measured quantity.
+        looks: how the designs are drawn in other figures.
     """
     figure = Figure(figsize=(WIDTH, 3.3))
     axes = list(figure.subplots(1, 3, sharex=True, sharey=True))
@@ -36,7 +48,7 @@ def exposure_figure(evaluation: Mapping[str, Any], target: Target = FILL_HEIGHT)
         note(axes[1], "no exposures were evaluated")
         return figure
     floor = _floor(designs)
-    looks = series(evaluation["designs"])
+    looks = looks or series(evaluation["designs"])
     for ax, (part, title) in zip(axes, _PARTS, strict=True):
         ax.set_xscale("log")
         ax.set_yscale("log")
@@ -109,4 +121,6 @@ def _finish(
         ax.set_xticks([], minor=True)
         ax.set_xlabel("exposure [s]")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=min(len(labels), MOST_IN_A_ROW)
+    )

@@ -59,6 +59,12 @@ def facts(values: Mapping[str, Any]) -> str:
     return f'<dl class="facts">{"".join(items)}</dl>'
 
 
+def listed(sentences: Sequence[str]) -> str:
+    """Sentences below each other; nothing if there are none."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f'<ul class="notes">{items}</ul>' if items else ""
+
+
 def section(anchor: str, title: str, read: str, *body: str) -> str:
     """A section with a line on how to read it."""
     lead = f'<p class="read">{read}</p>' if read else ""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tomopt_tasks.reports import html
 from tomopt_tasks.reports.data import Target
@@ -114,6 +115,7 @@ def progress_figure(data: SearchData, target: Target) -> Figure:
             ax.axvline(row.number, color=FAINT, linewidth=0.8, zorder=0)
     ax.set_yscale("log")
     powers_of_ten(ax.yaxis)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("trial (grey: given up or failed)")
     ax.set_ylabel(f"{target.square('MSE')}, validation")
     ax.legend(loc="upper right")

@@ -28,6 +28,10 @@ from tomopt_tasks.reports.style import (
 
 _FILL = {"steel": STEEL, "bath": BATH, "slag": SLAG}
 _TRACKS = 14
+SHORT_NAME = 12
+"""Letters that leave room for the accepted share beside a name."""
+ABOVE = 19.0
+"""Points from the axes to a name that stands above that share."""
 _DENSITY = LinearSegmentedColormap.from_list(
     "density", [(0.45, 0.70, 0.95, 0.0), (0.30, 0.58, 0.92, 0.60), (0.78, 0.16, 0.50, 1.0)]
 )
@@ -60,9 +64,12 @@ def side_view_figure(
         for name in names
     }
     highest = max(float(density.max()) for density in densities.values()) or 1.0
+    longest = max(len(looks[name].label) for name in names)
+    pad = ABOVE if longest > SHORT_NAME else None
     image = None
     for column, name in zip(axes.T, names, strict=True):
         _draw_side(column[0], scene, predictions[name], looks[name])
+        column[0].set_title(looks[name].label, fontsize=10.5, color=looks[name].colour, pad=pad)
         image = _draw_map(column[1], scene, densities[name], highest)
         _draw_outlines(column[1], predictions[name].geometry, looks[name])
     axes[0, 0].set_ylabel("z [mm]")
@@ -89,8 +96,10 @@ def _draw_side(ax: Axes, scene: Scene, predictions: Predictions, look: Series) -
         ax.plot([low, low + MM * panel["span"][0]], [MM * panel["z"]] * 2, color=look.colour,
                 linewidth=1.7, solid_capstyle="butt", zorder=4)  # fmt: skip
     kept = percent(float(predictions.accepted.sum()), float(predictions.aimed.sum()))
-    ax.set_title(look.label, fontsize=10.5, color=look.colour)
-    ax.set_title(f"accepts {kept}", loc="right", fontweight="normal")
+    ax.annotate(
+        f"accepts {kept}", (1, 1), (0, 5), xycoords="axes fraction", textcoords="offset points",
+        ha="right", fontsize=9,
+    )  # fmt: skip
     ax.set_xlim(-0.5 * scene.side[0], 1.5 * scene.side[0])
     ax.set_ylim(-0.02 * scene.height, 1.02 * scene.height)
     ax.set_aspect("equal")

@@ -13,11 +13,21 @@ from tomopt_tasks.config.campaign import Goal
 from tomopt_tasks.evaluation.compare import Entry, compare
 from tomopt_tasks.evaluation.settings import EvaluationSettings
 from tomopt_tasks.reports.campaign_data import CampaignData, TableData, entry_label, module_offsets
+from tomopt_tasks.reports.campaign_figures import exposure_record, looks_of
 from tomopt_tasks.reports.campaign_goals import goal_rows
 from tomopt_tasks.reports.campaign_page import _comparison, render_campaign
 from tomopt_tasks.reports.campaign_pictures import campaign_pictures
-from tomopt_tasks.reports.campaign_table import board_table, campaign_csv, member_rows, tie_words
+from tomopt_tasks.reports.campaign_table import (
+    board_table,
+    campaign_csv,
+    member_rows,
+    tie_words,
+    ties,
+    without_ties,
+)
 from tomopt_tasks.reports.campaign_words import campaign_headline, campaign_verdict
+from tomopt_tasks.reports.exposure import exposure_figure
+from tomopt_tasks.reports.search_data import SearchData, TrialRow, Versus
 from tomopt_tasks.rng import stream
 
 
@@ -152,6 +162,46 @@ def test_several_comparisons_share_one_forest_and_one_headline():
     assert 'id="all"' in page
     assert page.count("<h3>Leaderboard</h3>") == 2
     assert 'id="all"' not in page_of()
+
+
+def search(low, high, ratio):
+    row = TrialRow(1, {"panels": 4}, "complete", 1e-3, 6.0, 5, 1000, "key")
+    pair = {"ratio": ratio, "low": low, "high": high}
+    versus = Versus("trial 1", "gradient alone", pair, 3, 400, (6.0, 6.0))
+    return SearchData(("error",), [row], [row], {}, versus)
+
+
+@pytest.mark.parametrize(
+    ("found", "headline"),
+    [
+        ((0.8, 0.9, 0.85), "The search beats the gradient alone"),
+        ((0.9, 1.1, 1.0), "The search does not beat the gradient alone"),
+        ((1.1, 1.3, 1.2), "The search is worse than the gradient alone"),
+    ],
+    ids=["better", "tie", "worse"],
+)
+def test_the_headline_of_a_search_is_about_the_search(found, headline):
+    assert campaign_headline(campaign(search=search(*found))) == headline
+
+
+def test_a_tie_is_a_sentence_below_the_leaderboard_and_no_column():
+    tied = table()
+    first, second = ({**row, "tie": True} for row in tied.record["board"][:2])
+    second |= {"leader": first["name"], "rank": 1, "more_seeds": 6}
+    record = {**tied.record, "board": [first, second, *tied.record["board"][2:]]}
+    tied = replace(tied, record=record)
+    assert ties(tied)[0] == "baseline 1: a tie with optimised; about 6 more seeds would tell."
+    assert all("tie" not in row for row in without_ties(tied))
+    page = render_campaign(replace(campaign(), tables=[tied]))
+    assert "<li>baseline 1: a tie with optimised; about 6 more seeds would tell.</li>" in page
+
+
+def test_designs_have_the_colours_of_the_other_figures_in_the_one_of_exposures():
+    looks = looks_of(table())
+    figure = exposure_figure(exposure_record(table()), looks=looks)
+    drawn = {line.get_label(): line.get_color() for line in figure.axes[1].lines}
+    for look in looks.values():
+        assert drawn[look.label] == look.colour
 
 
 def test_the_page_is_one_file_the_same_every_time():
