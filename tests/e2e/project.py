@@ -15,6 +15,14 @@ import psutil
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "pipeline" / "tiny.yaml"
 STUDY = "data/studies/tiny.yaml"
+CAMPAIGN_FILE = "data/campaigns/small.yaml"
+CAMPAIGN = """\
+version: 1
+campaign: small
+base: ../studies/tiny.yaml
+set: {"fit.phases[1].epochs": 400}
+axes: {seed: {seeds: 2}}
+"""
 HEARTBEAT = "30"
 PATIENCE = 400
 """Seconds until something counts as missing; a busy machine needs many of them."""
@@ -36,7 +44,9 @@ class Project:
         self.folder = folder
         self.store = folder / "data" / "store"
         (folder / "data" / "studies").mkdir(parents=True)
+        (folder / "data" / "campaigns").mkdir()
         (folder / STUDY).write_text(TINY.read_text())
+        (folder / CAMPAIGN_FILE).write_text(CAMPAIGN)
         (folder / "flows").symlink_to(ROOT / "flows")
         (folder / "prefect.yaml").write_text((ROOT / "prefect.yaml").read_text() + EVERY_MINUTE)
 
@@ -113,6 +123,10 @@ class Api:
         seen = self.client.read_flow_run(run.id)
         assert not seen.state.is_final()
         return seen
+
+    def workers_of_campaigns(self) -> list[psutil.Process]:
+        """Processes that work for a campaign."""
+        return [p for p in self.project.processes() if "spawn_main" in " ".join(p.cmdline())]
 
     def artifacts(self, run: Any) -> dict[str, str]:
         """Last word of the key -> the text of the newest artifact of a run."""

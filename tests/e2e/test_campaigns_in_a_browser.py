@@ -5,6 +5,7 @@
 
 import importlib
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from tests.e2e.browser import CHROMIUM, browser
-from tests.e2e.project import ROOT, STUDY, TINY, Project, served
+from tests.e2e.project import CAMPAIGN_FILE, PATIENCE, ROOT, STUDY, TINY, Project, served
 from tests.pipeline.common import objects
 from tomopt_tasks.commands.verify import verify
 from tomopt_tasks.config.load import load_study
@@ -104,7 +105,7 @@ def test_a_form_refuses_bad_values_and_a_run_from_it_shows_its_artifacts(api, pa
     page.picture("4-report")
 
 
-def test_a_bad_study_file_is_refused_by_the_server_and_its_form_says_so(api, page):
+def test_a_bad_study_file_is_refused_and_its_form_takes_the_right_one_then(api, page):
     before = len(api.client.read_flow_runs())
     form = f"{api.url}/v2/deployments/deployment/{api.deployment('optimise/optimise').id}/run"
     page.open(form)
@@ -113,7 +114,19 @@ def test_a_bad_study_file_is_refused_by_the_server_and_its_form_says_so(api, pag
     page.type("data/studies/tiny.txt")
     page.click("Submit")
     page.says("Validation failed for field 'study'")
+    page.picture("1-refused-by-server")
     assert len(api.client.read_flow_runs()) == before
+    page.click("data/studies/tiny.txt")
+    page.type(STUDY)
+    for _ in range(2):  # the form looks at its old errors once more
+        time.sleep(2)
+        page.click("Submit")
+        time.sleep(3)
+        if len(api.client.read_flow_runs()) > before:
+            break
+    newest = max(api.client.read_flow_runs(), key=lambda run: run.created)
+    assert len(api.client.read_flow_runs()) == before + 1
+    assert api.ended(newest).state_name == "Completed"
 
 
 def test_an_epoch_on_the_gpu_queue_resolves_its_device_before_its_key(api):
@@ -210,6 +223,85 @@ def test_a_run_is_cancelled_from_its_page_within_a_minute_and_goes_on(api, page,
     assert again.state_name == "Completed"
     _, last = undisturbed(tmp_path, seed=8, epochs=LONG)
     assert store.find("checkpoint", last.key) == last
+
+
+def page_key(run: str) -> str:
+    return re.sub(r"[^a-z0-9-]+", "-", run.lower())
+
+
+def test_a_campaign_says_what_runs_is_cancelled_and_goes_on(api, page):
+    asked = {"file": CAMPAIGN_FILE, "jobs": 2}
+    run = api.client.create_flow_run_from_deployment(
+        api.deployment("campaign/campaign").id, parameters=asked
+    )
+
+    def at_work():
+        status = api.artifacts(run).get("status", "")
+        found = re.search(r"\| seed=1 \| (\d+) of \d+ epochs \|", status)
+        return found is not None and int(found[1]) > 5
+
+    api.wait(at_work, "epochs of a member", PATIENCE)
+    seen = api.client.read_flow_run(run.id)
+    assert seen.name.startswith("campaign.small-")
+    assert {"campaign", "campaign:small"} <= set(seen.tags)
+    page.open(f"{api.url}/v2/runs/flow-run/{run.id}")
+    page.says(seen.name)
+    page.click("Artifacts")
+    page.says("small")
+    page.picture("7-campaign")
+    newest = max(
+        (a for a in api.client.read_artifacts() if a.key == f"{page_key(seen.name)}-status"),
+        key=lambda artifact: artifact.created,
+    )
+    page.open(f"{api.url}/v2/artifacts/artifact/{newest.id}")
+    page.says("seed=1")
+    page.picture("8-campaign-status")
+    begun = time.monotonic()
+    cancelling = importlib.import_module("prefect.states").Cancelling()
+    api.client.set_flow_run_state(run.id, cancelling)
+    ended = api.ended(run, 90)
+    assert time.monotonic() - begun < 60
+    assert ended.state_name == "Cancelled"
+    status = api.wait(
+        lambda: text if "cancelled" in (text := api.artifacts(run).get("status", "")) else None,
+        "what to do next",
+        60,
+    )
+    assert f"tomopt campaign run {CAMPAIGN_FILE}" in status
+    api.wait(lambda: not api.workers_of_campaigns(), "the end of its processes", 60)
+    store = open_store(api.project.store)
+    assert has_end(store.read_run(seen.name))
+    assert_clean(api)
+    again = api.client.create_flow_run_from_deployment(
+        api.deployment("campaign/campaign").id, parameters=asked
+    )
+    assert api.ended(again, 2 * PATIENCE).state_name == "Completed"
+    texts = api.artifacts(again)
+    assert "data:image/svg+xml" in texts["report"]
+    assert "optimised" in texts["leaderboard"]
+    assert float(texts["progress"]) == 100.0
+    (report,) = [a for a in api.client.read_artifacts()
+                 if a.flow_run_id == again.id and str(a.key).endswith("-report")]  # fmt: skip
+    page.open(f"{api.url}/v2/artifacts/artifact/{report.id}")
+    page.says("optimised")
+    page.picture("9-campaign-report")
+
+
+def test_a_schedule_that_was_switched_on_stays_on_when_the_file_changes(api):
+    deployment = api.deployment("optimise/optimise")
+    (schedule,) = deployment.schedules
+    api.client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+    file = api.project.folder / "prefect.yaml"
+    text = file.read_text()
+    changed = text.replace("Optimise the detector of a study;", "Optimise the detector;")
+    assert changed != text
+    file.write_text(changed)
+    assert "deployed  " in api.project.tomopt("up").stdout
+    deployment = api.deployment("optimise/optimise")
+    assert deployment.description.startswith("Optimise the detector;")
+    (schedule,) = deployment.schedules
+    assert schedule.active
+    api.client.update_deployment_schedule(deployment.id, schedule.id, active=False)
 
 
 def test_a_worker_killed_with_its_run_is_found_and_both_come_back(api):
