@@ -17,7 +17,7 @@ import typer
 
 from tomopt_tasks.commands import service
 from tomopt_tasks.commands.answer import Answer
-from tomopt_tasks.commands.app import AcceptCode, AsJson, Changes, StoreUrl, add_to, say
+from tomopt_tasks.commands.app import AcceptCode, AsJson, Changes, StoreUrl, Trust, add_to, say
 from tomopt_tasks.commands.campaign import app as campaign_app
 from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
@@ -37,10 +37,6 @@ Force = Annotated[
     list[str] | None,
     typer.Option("--force", metavar="STAGE[@EPOCH]", help="Run again, stored or not; repeatable."),
 ]
-Trust = Annotated[
-    list[Path] | None,
-    typer.Option("--trust", metavar="PATH", help="Folder of Python code to trust; repeatable."),
-]
 
 
 class Runner(StrEnum):
@@ -48,6 +44,15 @@ class Runner(StrEnum):
 
     prefect = "prefect"
     plain = "plain"
+
+
+class Family(StrEnum):
+    """What a part of the user's own can be."""
+
+    scene = "scene"
+    inference = "inference"
+    loss = "loss"
+    callback = "callback"
 
 
 def main() -> None:
@@ -86,7 +91,6 @@ def plan(
     from tomopt_tasks.planning.lookup import existing_store  # noqa: PLC0415
     from tomopt_tasks.runs.run import Request  # noqa: PLC0415
 
-    _trust(trust)
     loaded = load_study(study, pairs(changes))
     request = Request(str(study), dict(pairs(changes)), accept_code, force or ())
     results = existing_store(store or default_store())
@@ -115,7 +119,6 @@ def run(
 
     if threads is not None:
         os.environ[machine.THREADS] = str(threads)
-    _trust(trust)
     loaded = load_study(study, pairs(changes))
     results = open_store(store or default_store())
     request = Request(str(study), dict(pairs(changes)), accept_code, force or ())
@@ -147,6 +150,7 @@ def report(
     name: Annotated[str, typer.Argument(metavar="RUN", help="Run, or study for its last run.")],
     store: StoreUrl = None,
     as_json: AsJson = False,
+    trust: Trust = None,
 ) -> None:
     """Make the report and the detector files of a run again, and print its table."""
     from tomopt_tasks.runs.command import result  # noqa: PLC0415
@@ -166,7 +170,6 @@ def show(
     from tomopt_tasks.config.dump import dump_study  # noqa: PLC0415
     from tomopt_tasks.config.load import load_study  # noqa: PLC0415
 
-    _trust(trust)
     loaded = load_study(study, pairs(changes))
     say(Answer(loaded.model_dump(mode="json"), dump_study(loaded).splitlines()), as_json=as_json)
 
@@ -177,6 +180,7 @@ def evaluate(
     against: Annotated[str, typer.Option(metavar="RUN", help="Run, or study for its last run.")],
     store: StoreUrl = None,
     as_json: AsJson = False,
+    trust: Trust = None,
 ) -> None:
     """Judge a detector of your own against the designs of a run, on the same muons."""
     from tomopt_tasks.runs.judging import judge  # noqa: PLC0415
@@ -196,6 +200,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="Write what is predicted (npz).")] = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
+    trust: Trust = None,
 ) -> None:
     """Predict an object of your own with a detector of a run."""
     import numpy as np  # noqa: PLC0415
@@ -215,19 +220,29 @@ def predict(
 
 @app.command()
 def check(
-    part: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="A loss of your own.")],
+    part: Annotated[
+        str, typer.Argument(metavar="MODULE:CLASS", help="A scene, inferrer, loss or callback.")
+    ],
+    family: Annotated[
+        Family | None, typer.Option("--as", help="What it is; default: what it looks like.")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a=1", help="An option; repeatable.")
+    ] = None,
     trust: Trust = None,
-    voxels: Annotated[bool, typer.Option("--voxels", help="It judges grids of voxels.")] = False,
+    voxels: Annotated[
+        bool, typer.Option("--voxels", help="It is about grids of voxels, not one number a volume.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Try the laws that every loss obeys on one of your own."""
+    """Try the laws that every scene, inferrer, loss and callback obeys on one of your own."""
     from tomopt_tasks.commands.check import answer, report  # noqa: PLC0415
 
-    _trust(trust)
+    request = (part, family, pairs(options))
     if as_json:
-        say(answer(part, voxels=voxels), as_json=True)
+        say(answer(*request, voxels=voxels), as_json=True)
         return
-    for line in report(part, voxels=voxels):
+    for line in report(*request, voxels=voxels):
         typer.echo(line)
 
 
@@ -239,12 +254,6 @@ def schema() -> None:
     from tomopt_tasks.config.schema import json_schema  # noqa: PLC0415
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
-
-
-def _trust(folders: list[Path] | None) -> None:
-    from tomopt_tasks.own import trust as trust_folders  # noqa: PLC0415
-
-    trust_folders(folders or ())
 
 
 def _import_engine() -> None:

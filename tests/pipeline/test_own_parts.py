@@ -52,7 +52,7 @@ def test_without_trust_nothing_of_it_runs(folder):
     with pytest.raises(UserError, match="allow it with --trust PATH"):
         study()
     with pytest.raises(UserError, match="is not in a trusted folder"):
-        report("my_module:MyLoss", voxels=False)
+        report("my_module:MyLoss", None, [], voxels=False)
 
 
 def test_a_study_that_names_a_part_can_be_shown_by_who_trusts_it(folder):
@@ -141,11 +141,11 @@ def test_check_finds_every_law_kept_by_a_good_loss(folder):
 def test_check_names_the_law_that_a_loss_breaks(folder, name, message):
     trust([folder])
     with pytest.raises(UserError, match=message):
-        report(f"my_module:{name}", voxels=False)
+        report(f"my_module:{name}", None, [], voxels=False)
 
 
 @pytest.mark.parametrize("part", ["../x:A", "/etc/x:A", "x", "x:"])
 def test_a_part_is_a_module_and_a_class_and_no_path(folder, part):
     trust([folder])
     with pytest.raises(UserError, match="names no class"):
-        report(part, voxels=False)
+        report(part, None, [], voxels=False)

@@ -20,6 +20,25 @@ AcceptCode = Annotated[
     bool,
     typer.Option("--accept-code-changes", help="Take results of older code; tables mark them."),
 ]
+
+
+def _trusted(folders: list[Path] | None) -> list[Path] | None:
+    from tomopt_tasks.own import trust as trust_folders  # noqa: PLC0415
+
+    trust_folders(folders or ())
+    return folders
+
+
+Trust = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust",
+        metavar="PATH",
+        help="Folder of Python code to trust; repeatable.",
+        callback=_trusted,
+    ),
+]
+"""Holds as soon as it is read: a command that has this option needs nothing more."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Object = Annotated[
     str,
@@ -122,6 +141,7 @@ def invalidate(
     of: Annotated[str | None, typer.Option(help="Study file or run; default: newest run.")] = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
+    trust: Trust = None,
 ) -> None:
     """Throw the results of a stage away, so that the next run makes them again."""
     from tomopt_tasks.commands import invalidate as command  # noqa: PLC0415
@@ -149,6 +169,7 @@ def diff(
     other: Annotated[str, typer.Argument(metavar="B", help="Study file, run or study.")],
     store: StoreUrl = None,
     as_json: AsJson = False,
+    trust: Trust = None,
 ) -> None:
     """Compare two studies or runs: settings, keys, results."""
     from tomopt_tasks.commands import diff as command  # noqa: PLC0415

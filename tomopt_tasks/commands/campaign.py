@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tomopt_tasks.commands.answer import Answer
-from tomopt_tasks.commands.app import AcceptCode, AsJson, Changes, StoreUrl, say
+from tomopt_tasks.commands.app import AcceptCode, AsJson, Changes, StoreUrl, Trust, say
 from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
 from tomopt_tasks.project import default_store
@@ -49,6 +49,7 @@ def run(
     shared: Shared = False,
     accept_code: AcceptCode = False,
     as_json: AsJson = False,
+    trust: Trust = None,
 ) -> None:
     """Run what is missing, side by side, then compare; what is stored does not run again."""
     from tomopt_tasks.campaigns.doing import Part, carry_out, tell, where  # noqa: PLC0415
@@ -87,6 +88,7 @@ def plan(
     store: StoreUrl = None,
     accept_code: AcceptCode = False,
     as_json: AsJson = False,
+    trust: Trust = None,
 ) -> None:
     """Say which members there are, what they share and what would run; nothing runs."""
     from tomopt_tasks.campaigns.doing import Part, planned  # noqa: PLC0415
@@ -104,6 +106,7 @@ def status(
     store: StoreUrl = None,
     accept_code: AcceptCode = False,
     as_json: AsJson = False,
+    trust: Trust = None,
 ) -> None:
     """Say how far each member is."""
     from tomopt_tasks.campaigns.doing import Part, standing  # noqa: PLC0415
@@ -121,6 +124,7 @@ def report(
     store: StoreUrl = None,
     accept_code: AcceptCode = False,
     as_json: AsJson = False,
+    trust: Trust = None,
 ) -> None:
     """Compare the members that are complete and write the report again."""
     from tomopt_tasks.campaigns.doing import Part, look_up  # noqa: PLC0415
@@ -133,7 +137,11 @@ def report(
 
 @app.command()
 def commands(
-    file: File, changes: Changes = None, store: StoreUrl = None, as_json: AsJson = False
+    file: File,
+    changes: Changes = None,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+    trust: Trust = None,
 ) -> None:
     """Print one independent command a member, for a batch farm with a shared store."""
     campaign = _load(file, changes)
@@ -144,6 +152,7 @@ def commands(
         )
     words = ["tomopt", "campaign", "run", str(file)]
     words += [word for change in changes or () for word in ("--set", change)]
+    words += [word for folder in trust or () for word in ("--trust", str(folder))]
     words += ["--store", store or default_store()]
     first = shlex.join([*words, "--shared"])
     last = shlex.join(["tomopt", "campaign", "report", *words[3:]])
