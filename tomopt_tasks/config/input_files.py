@@ -11,6 +11,7 @@ from tomopt_tasks.config.document import Document, Mark
 from tomopt_tasks.config.paths import Path, get_value, show_path
 from tomopt_tasks.core import UserError
 from tomopt_tasks.input_files import file_digest
+from tomopt_tasks.scattering.settings import built_in_table
 from tomopt_tasks.volume.grid_files import check_grids, read_grids
 from tomopt_tasks.volume.scene_settings import FileSceneSettings
 from tomopt_tasks.volume.settings import World
@@ -41,6 +42,11 @@ def _places(document: Document) -> Iterator[tuple[Path, str]]:
     for split in SPLITS:
         if get_value(document.data, ("scenes", split, "kind")) == "file":
             yield ("scenes", split), "a file of voxel grids (.npz or .csv)"
+    if get_value(document.data, ("transport", "kind")) == "table":
+        if get_value(document.data, ("transport", "file")):
+            yield ("transport",), "a table of scattering angles (.npz)"
+        else:
+            document.data["transport"]["sha256"] = file_digest(built_in_table())
 
 
 def _admit(document: Document, entry: dict[str, Any], path: Path, what: str) -> None:

@@ -60,6 +60,8 @@ class MuonBatch(MuonState):
         """Which of the first muons are left."""
         self.crossed: Tensor | None = None
         """Matter that each muon has crossed, (N, 2), as passive layers keep it."""
+        self.kinetic: Tensor | None = None
+        """Kinetic energy that is left [GeV], (N,), if layers take some; ``mom`` is that before."""
         self._hits: dict[str, dict[str, list[Tensor]]] = {}
         self._history: list[tuple[NDArray[Any], NDArray[Any]]] = []
         self._upwards: list[NDArray[Any]] = []
@@ -169,6 +171,7 @@ class MuonBatch(MuonState):
         n_before = len(self)
         self._muons, self.ids = self._muons[keep_mask], self.ids[keep_mask]
         self.crossed = None if self.crossed is None else self.crossed[keep_mask]
+        self.kinetic = None if self.kinetic is None else self.kinetic[keep_mask]
         for hits in self._hits.values():
             for values in hits.values():
                 values[:] = [value[keep_mask] for value in values]

@@ -63,7 +63,8 @@ def path_power(thickness: Float[Tensor, "*n"], offset: Float[Tensor, "*n"]) -> F
         thickness: ``n``, radiation lengths; >= 0.
         offset: from ``log_offset``.
     """
-    bracket = torch.log(thickness).mul_(SCATTER_COEF_B).add_(offset).clamp_(min=0.0)
+    some = thickness.clamp(min=torch.finfo(thickness.dtype).tiny)  # a finite slope at zero
+    bracket = torch.log(some).mul_(SCATTER_COEF_B).add_(offset).clamp_(min=0.0)
     return bracket.square_().mul_(thickness)
 
 

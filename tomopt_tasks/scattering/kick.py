@@ -48,15 +48,15 @@ def scatter_slopes(slope: Pair, kicks: Pair, shifts: Pair) -> tuple[Pair, Pair]:
     tan, secant = tan2.sqrt(), (tan2 + 1.0).sqrt_()
     inverse = tan.reciprocal()
     steep = kicks[1].clamp(-LARGEST_KICK, LARGEST_KICK).tan_()
-    side = kicks[0].clamp(-LARGEST_KICK, LARGEST_KICK).tan_().mul_(secant).mul_(inverse)
+    side = kicks[0].clamp(-LARGEST_KICK, LARGEST_KICK).tan_() * secant * inverse
     down = (1.0 + steep * tan).clamp_(min=1.0 / LARGEST_SLOPE).reciprocal_()
-    along = 1.0 - steep.mul_(inverse)
-    new_x = (tan_x * along).addcmul_(tan_y, side, value=-1.0).mul_(down)
-    new_y = (tan_y * along).addcmul_(tan_x, side).mul_(down)
+    along = 1.0 - steep * inverse
+    new_x = (tan_x * along).addcmul_(tan_y, side, value=-1.0) * down
+    new_y = (tan_y * along).addcmul_(tan_x, side) * down
     new_x = new_x.clamp_(-LARGEST_SLOPE, LARGEST_SLOPE)
     new_y = new_y.clamp_(-LARGEST_SLOPE, LARGEST_SLOPE)
     across, flat = shifts[0] * inverse, shifts[1] / secant
-    below, flat = flat * tan, flat.mul_(inverse)
+    below, flat = flat * tan, flat * inverse
     shift_x = (tan_y * across).addcmul_(tan_x, flat).addcmul_(new_x, below).neg_()
     shift_y = (tan_x * across).addcmul_(tan_y, flat, value=-1.0).addcmul_(new_y, below, value=-1.0)
     return (new_x, new_y), (shift_x, shift_y)

@@ -89,10 +89,15 @@ def draw_kicks(
         scale: A / (beta p) [rad].
         normal: standard normal numbers: two for the deflections, two for the displacements.
     """
-    width = moments.total.sqrt()
+    width = _root(moments.total) * scale
     lever = moments.lever / moments.total.clamp(min=torch.finfo(width.dtype).tiny)
-    rest = (moments.lever2 - lever * moments.lever).clamp_(min=0.0).sqrt_().mul_(scale)
-    width = width.mul_(scale)
+    rest = _root(moments.lever2 - lever * moments.lever) * scale
     kicks = (width * normal[0], width * normal[1])
     shifts = (lever * kicks[0] + rest * normal[2], lever * kicks[1] + rest * normal[3])
     return kicks, shifts
+
+
+def _root(square: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Square root, zero below zero, with a finite slope there."""
+    some = square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()
+    return torch.where(square > 0.0, some, 0.0)

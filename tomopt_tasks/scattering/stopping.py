@@ -46,8 +46,8 @@ class StoppingPower:
 
     def __call__(self, kinetic: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Loss per metre of path [GeV/m] at kinetic energies [GeV]; > 0."""
-        straight = self.one + (self.ten - self.one) / log(10.0) * torch.log(kinetic)
-        return straight.clamp(min=self.minimum) * low_speed_rise(kinetic)
+        minimum, one, ten = (kinetic.new_tensor(p) for p in (self.minimum, self.one, self.ten))
+        return loss_at(kinetic, minimum, one, ten)
 
 
 def find_stopping_power(name: str) -> StoppingPower:
@@ -67,6 +67,17 @@ def find_stopping_power(name: str) -> StoppingPower:
         )
     low, one, ten = (float(column) for column in columns)
     return StoppingPower.from_mass((low, one, ten), material.density)
+
+
+def loss_at(
+    kinetic: Float[Tensor, "*n"],
+    minimum: Float[Tensor, "*#n"],
+    one: Float[Tensor, "*#n"],
+    ten: Float[Tensor, "*#n"],
+) -> Float[Tensor, "*n"]:
+    """The loss at kinetic energies [GeV], from those at the minimum, at 1 and at 10 GeV."""
+    straight = one + (ten - one) / log(10.0) * torch.log(kinetic)
+    return torch.maximum(straight, minimum) * low_speed_rise(kinetic)
 
 
 def low_speed_rise(kinetic: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:

@@ -17,7 +17,7 @@ from tomopt_tasks.muons.settings import MuonSettings, TableSettings
 from tomopt_tasks.muons.source import IncidentMuons, incident_muons
 from tomopt_tasks.muons.table import table_muons
 from tomopt_tasks.rng import stream
-from tomopt_tasks.scattering.settings import HighlandSettings, ScatterSettings
+from tomopt_tasks.scattering.settings import NoScatterSettings, ScatterSettings
 from tomopt_tasks.transport.passive import fly_straight, scatter_through
 from tomopt_tasks.volume.settings import World
 
@@ -150,11 +150,11 @@ def _simulate(
 ) -> tuple[Tensor, ...]:
     """The columns of a bank."""
     above = muons.above
-    if isinstance(scatter, HighlandSettings):
+    if isinstance(scatter, NoScatterSettings):
+        below = fly_straight(above, world.passive[1] - world.passive[0])
+    else:
         normal = _normals(streams, x0.shape[1], muons.x.shape[1])
         below = scatter_through(x0, world.voxel, above, muons.momentum, normal, scatter)
-    else:
-        below = fly_straight(above, world.passive[1] - world.passive[0])
     return (*above, *below, muons.momentum)
 
 

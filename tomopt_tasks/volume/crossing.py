@@ -32,6 +32,12 @@ class Layer(NamedTuple):
     """Voxels along x and y."""
     first_cell: Float[Tensor, " mu"]
     """Index of voxel (0, 0) of the volume of each muon, as a float."""
+    others: tuple[Tensor, ...] = ()
+    """More densities of the same voxels."""
+
+    def other(self, number: int) -> "Layer":
+        """The same voxels with another of their densities."""
+        return self._replace(density=self.others[number], others=())
 
 
 class Piece(NamedTuple):
@@ -111,9 +117,9 @@ def _integrate(piece: Piece) -> Moments:
     left_1, left_2 = (1.0 - crossing.clamp(max=1.0) for crossing in piece.crossing)
     rise_1, rise_2 = between - before, behind - between
     total = before.addcmul(rise_1, left_1).addcmul_(rise_2, left_2)
-    rise_1, rise_2 = rise_1.mul_(left_1), rise_2.mul_(left_2)
+    rise_1, rise_2 = rise_1 * left_1, rise_2 * left_2
     lever = before.addcmul(rise_1, left_1).addcmul_(rise_2, left_2)
-    rise_1, rise_2 = rise_1.mul_(left_1), rise_2.mul_(left_2)
+    rise_1, rise_2 = rise_1 * left_1, rise_2 * left_2
     lever2 = before.addcmul(rise_1, left_1).addcmul_(rise_2, left_2)
     return Moments(total, lever.mul_(1.0 / 2.0), lever2.mul_(1.0 / 3.0))
 
@@ -137,8 +143,8 @@ def _next_border(
     at: Float[Tensor, " mu"], tan: Float[Tensor, " mu"]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cell at the top, cell behind the next border, and depth of that border."""
-    cell, sign = at.floor(), tan.sign()
-    crossing = sign.clamp(min=0.0).add_(cell).sub_(at).div_(tan)
+    cell, sign = at.detach().floor(), tan.detach().sign()
+    crossing = sign.clamp(min=0.0).add_(cell).sub_(at) / tan
     return cell, sign.add_(cell), crossing
 
 

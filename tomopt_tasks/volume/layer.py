@@ -8,16 +8,24 @@ from torch import Tensor, nn
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.muons.batch import MuonBatch
+from tomopt_tasks.scattering.losses import has_stopped
 from tomopt_tasks.scattering.moments import Depth
-from tomopt_tasks.scattering.settings import HighlandSettings, NoScatterSettings
+from tomopt_tasks.scattering.settings import (
+    HighlandSettings,
+    NoScatterSettings,
+    TableScatterSettings,
+)
+from tomopt_tasks.scattering.stopping import kinetic_energy
 from tomopt_tasks.volume.crossing import Layer, pad_density
+from tomopt_tasks.volume.flight import Flight, no_depth
 from tomopt_tasks.volume.grid import voxel_indices, whole_voxels
-from tomopt_tasks.volume.scatter import Flight, Scatterer, no_depth
+from tomopt_tasks.volume.scatterers import build_scatterer
+from tomopt_tasks.volume.slowing import Slowing, mean_momentum
 
 RadLengthFunc = Callable[..., Tensor]
 """Called with keywords z, lw and size; gives the radiation length of each voxel of a layer [m]."""
 
-ScatterModel = HighlandSettings | NoScatterSettings
+ScatterModel = HighlandSettings | TableScatterSettings | NoScatterSettings
 
 
 class AbsLayer(nn.Module):
@@ -72,7 +80,7 @@ class PassiveLayer(AbsLayer):
 
     A layer scatters once, with the exact matter on each flight and a width that does not depend on
     steps (D-21); matter above it in the same flight counts for the logarithm. No muon turns
-    upwards: see ``scattering.kick``.
+    upwards: see ``scattering.kick``. With ``energy_loss`` muons that stop are removed.
 
     Args:
         lw: length and width [m]; whole numbers of voxels.
@@ -140,29 +148,40 @@ class PassiveLayer(AbsLayer):
             mu.propagate_dz(self.size)
             mu._z = (self.z - self.size).expand(len(mu))
             return
-        scatterer = Scatterer.build(self.scatter_model, mu.mom, self.size)
-        density = scatterer.density(self.rad_length.to(mu.mom), self.size)[None, None]
+        scatterer = build_scatterer(self.scatter_model, mu.mom, self.size)
+        densities = scatterer.densities(self.rad_length.to(mu.mom), self.size)
+        density, *others = (pad_density(part[None, None])[0] for part in densities)
         first = mu.mom.new_full((len(mu),), self.shape[1] + 3)
-        layer = Layer(pad_density(density)[0], self.shape, first)
+        layer = Layer(density, self.shape, first, tuple(others))
         slope, depth = mu.tan_xy, no_depth(mu.mom) if mu.crossed is None else Depth(*mu.crossed.T)
-        flight = scatterer.cross(
-            layer,
-            Flight((mu.x / self.size, mu.y / self.size), (slope[:, 0], slope[:, 1]), depth),
-            mu.draw_normal(4, len(mu)),
-        )
+        flight = Flight((mu.x / self.size, mu.y / self.size), (slope[:, 0], slope[:, 1]), depth)
+        if self.scatter_model.energy_loss:
+            momentum = self._slow_down(mu, layer, flight)
+            scatterer = build_scatterer(self.scatter_model, momentum, self.size)
+        flight = scatterer.cross(layer, flight, mu.draw_normal(4, len(mu)))
         x, y = flight.position
         mu.crossed = torch.stack(flight.depth, 1)
         mu._xyz = torch.stack([x * self.size, y * self.size, (self.z - self.size).expand_as(x)], 1)
         mu.set_slopes(*flight.slope)
+        if mu.kinetic is not None:
+            mu.filter_muons(~has_stopped(mu.kinetic))
+
+    def _slow_down(self, mu: MuonBatch, layer: Layer, flight: Flight) -> Float[Tensor, " mu"]:
+        """Takes the energy that muons lose; the momentum in the layer [GeV]."""
+        assert self.rad_length is not None
+        before = kinetic_energy(mu.mom) if mu.kinetic is None else mu.kinetic
+        slowing = Slowing.build(self.rad_length.to(mu.mom)[None, None], self.size)
+        mu.kinetic = slowing.behind(0, layer, flight, before)
+        return mean_momentum(before, mu.kinetic)
 
 
 def _model(scatter_model: str | ScatterModel, step: float) -> ScatterModel:
-    if isinstance(scatter_model, HighlandSettings | NoScatterSettings):
+    if isinstance(scatter_model, ScatterModel):
         return scatter_model
     if scatter_model == "pdg":
         return HighlandSettings(step=step)
     msg = (
-        f"scatter_model: {scatter_model!r} is not known; use 'pdg', HighlandSettings(...) or "
-        "NoScatterSettings()"
+        f"scatter_model: {scatter_model!r} is not known; use 'pdg', HighlandSettings(...), "
+        "TableScatterSettings() or NoScatterSettings()"
     )
     raise UserError(msg)

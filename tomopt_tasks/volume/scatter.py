@@ -1,13 +1,16 @@
-"""One layer of voxels scatters muons: the step that banks and ``PassiveLayer`` share."""
+"""One layer of voxels scatters muons with Highland's width."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopt_tasks.scattering.highland import highland_scale, log_offset, step_density
+from tomopt_tasks.scattering.highland import (
+    highland_scale,
+    log_offset,
+    path_power,
+    step_density,
+)
 from tomopt_tasks.scattering.kick import scatter_slopes
 from tomopt_tasks.scattering.moments import (
     Depth,
@@ -19,17 +22,7 @@ from tomopt_tasks.scattering.moments import (
 )
 from tomopt_tasks.scattering.settings import HighlandSettings
 from tomopt_tasks.volume.crossing import Layer, cross_layer
-
-Pair = tuple[Tensor, Tensor]
-
-
-class Flight(NamedTuple):
-    """Muons on a horizontal plane; lengths in voxels."""
-
-    position: Pair
-    slope: Pair
-    depth: Depth
-    """Matter that each has crossed."""
+from tomopt_tasks.volume.flight import Flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +47,12 @@ class Scatterer:
             log_offset(momentum, beta=settings.beta),
         )
 
-    def density(self, x0: Float[Tensor, "*grid"], voxel: float) -> Float[Tensor, "*grid"]:
+    def densities(self, x0: Float[Tensor, "*grid"], voxel: float) -> tuple[Tensor, ...]:
         """Radiation lengths per voxel of path; infinite radiation lengths are vacuum (D-23)."""
         density = voxel / x0
         if self.settings.log_term == "step":
-            return step_density(density, self.step)
-        return density
+            return (step_density(density, self.step),)
+        return (density,)
 
     def cross(self, layer: Layer, flight: Flight, normal: Float[Tensor, "4 mu"]) -> Flight:
         """Muons at the lower face of a layer.
@@ -84,12 +77,9 @@ class Scatterer:
         """Moments of the scattering power in a layer, and the depth below it."""
         power = matter
         if self.settings.log_term == "path":
+            if self.settings.energy_loss:  # the bracket of slower muons, above the layer too
+                depth = Depth(depth.matter, path_power(depth.matter, self.offset))
             power, depth = power_moments(matter, depth, self.offset)
         if self.settings.displacement_sign < 0:
             power = shift_lever(power, self.step)
         return power, depth
-
-
-def no_depth(like: Float[Tensor, " mu"]) -> Depth:
-    """Muons that have crossed nothing yet."""
-    return Depth(torch.zeros_like(like), torch.zeros_like(like))
