@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo headline parity bench bench-peer test long torture e2e fast lint clean
+.PHONY: help demo headline parity bench bench-peer test inventory long torture e2e fast lint clean
 
 help:
 	@echo "make demo   optimise the ladle-furnace detector of data/studies/ladle_furnace.yaml"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench  CPU time per muon, growth with muons and voxels, banks, rounding"
 	@echo "make bench-peer  the same workloads beside the public release of TomOpt, in .venv-peer"
 	@echo "make test   everything that CI runs: lint, types, import contracts, tests, slow tests"
+	@echo "make inventory  every public name, defect and physics test with the test that shows it"
 	@echo "make fast   the same without the slow tests"
 	@echo "make long   ten thousand random designs and objects (minutes, not in CI)"
 	@echo "make torture  hundreds of SIGKILLs at random moments of small runs (not in CI)"
@@ -42,6 +43,9 @@ bench-peer: .venv/dev.stamp .venv-peer/stamp
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not long"
+
+inventory: .venv/dev.stamp
+	$(BIN)/python -m tests.print_inventory
 
 long: .venv/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) -m long --ignore=tests/e2e

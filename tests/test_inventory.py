@@ -1,7 +1,9 @@
-"""Every public name and every corrected defect, with the test that fails when it is undone.
+"""Every public name, corrected defect, golden value and physics test, with the test that shows it.
 
 ``inventory.csv`` holds the rows: a name (spec 14) or a method with its arguments, ``*`` before
-those that must be named; a defect D-01 to D-65 (spec 12). ``pytest -s`` prints the table.
+those that must be named; a defect D-01 to D-65 (spec 12), with the test that fails when the old
+behaviour is put back; a golden value (13.1); a required test of behaviour (13.2), by its number.
+``make inventory`` prints the table.
 """
 
 import ast
@@ -14,9 +16,13 @@ from pathlib import Path
 import pytest
 
 import tomopt_tasks
+from tests import print_inventory
 
 ROOT = Path(__file__).parents[1]
 N_DEFECTS = 65
+N_VALUES = 18
+"""Rows of spec 13.1, the two sources of fluxes and of angles together."""
+N_BEHAVIOURS = 20
 
 with (Path(__file__).parent / "inventory.csv").open(encoding="utf-8", newline="") as file:
     ROWS = list(csv.DictReader(file))
@@ -64,6 +70,25 @@ def _as_arguments(text: str) -> str:
 def test_no_defect_is_missing():
     found = [row["name"] for row in of_kind("defect")]
     assert found == [f"D-{number:02d}" for number in range(1, N_DEFECTS + 1)]
+
+
+def test_no_golden_value_is_missing():
+    names = [row["name"] for row in of_kind("value")]
+    assert len(set(names)) == len(names) == N_VALUES
+
+
+def test_no_required_behaviour_is_missing():
+    numbers = [row["where"] for row in of_kind("physics")]
+    assert list(dict.fromkeys(numbers)) == [f"13.2.{k}" for k in range(1, N_BEHAVIOURS + 1)]
+    assert len({(row["where"], row["name"]) for row in of_kind("physics")}) == len(numbers)
+
+
+def test_the_table_is_printed_row_by_row(capsys):
+    print_inventory.main([])
+    printed = capsys.readouterr().out
+    assert all(row["test"] in printed for row in ROWS)
+    print_inventory.main(["defect"])
+    assert len(capsys.readouterr().out.splitlines()) == N_DEFECTS + 2
 
 
 def test_no_name_is_missing():

@@ -17,7 +17,7 @@ from tomopt_tasks.muons.settings import (
     Shukla2016Settings,
 )
 from tomopt_tasks.muons.source import draw_muons, flux_rate, generation_rate, incident_muons
-from tomopt_tasks.muons.spectrum import tabulate
+from tomopt_tasks.muons.spectrum import sample_momentum, sample_tan_zenith, tabulate
 from tomopt_tasks.rng import stream
 from tomopt_tasks.volume.settings import World
 
@@ -99,6 +99,31 @@ def test_d03_energies_carry_the_width_of_their_bins(kind, mean, median):
     assert tabulate(SOURCES[kind]()).mean_energy == pytest.approx(mean, rel=0.005)
     assert_mean(energy, tabulate(SOURCES[kind]()).mean_energy)
     assert float(energy.median()) == pytest.approx(median, rel=0.01)
+
+
+def test_the_muon_mass_is_the_published_one():
+    assert pytest.approx(0.0111636923, rel=1e-8) == MUON_MASS**2
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_default_ranges_have_the_published_bins_and_are_filled_to_their_ends(kind):
+    """The centres of the first and the last of 200 bins; D-03: there are muons beyond them."""
+    source = SOURCES[kind](momentum=None)
+    low, high = source.energy_range
+    edges = [low * (high / low) ** (k / 200) for k in (0, 1, 199, 200)]
+    centres = (edges[0] + edges[1]) / 2, (edges[2] + edges[3]) / 2
+    assert centres == pytest.approx((0.5087855417, 491.5127197), rel=1e-7)
+    first, last = source.theta_range
+    step = (last - first) / 200
+    angles = first + step / 2, last - step / 2
+    assert angles == pytest.approx((0.003054326, 1.218676151), rel=1e-6)
+    spectrum = tabulate(source)
+    ends = torch.tensor([0.0, 1.0 - 1e-15], dtype=torch.float64)
+    momentum = sample_momentum(spectrum, ends * 0 + 0.5, ends)
+    energy = sorted((momentum.square() + MUON_MASS**2).sqrt().tolist())
+    zenith = sorted(sample_tan_zenith(spectrum, ends).atan().tolist())
+    assert energy == pytest.approx([low, high], rel=1e-3)
+    assert zenith == pytest.approx([first, last], abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", SOURCES)
