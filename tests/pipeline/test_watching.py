@@ -136,6 +136,48 @@ def test_a_failed_run_says_why_and_how_to_go_on(flows, store, client, webhook, m
     assert [each["event"] for each in webhook] == ["tomopt.run.failed"]
 
 
+def test_a_fit_that_diverges_is_an_event_a_message_and_in_its_status(
+    flows, store, client, webhook, monkeypatch
+):
+    heard = []
+    monkeypatch.setattr(
+        flows.telling, "emit_event", lambda name, *_, payload: heard.append((name, payload))
+    )
+    changes = {
+        "fit.phases[1].epochs": 6,
+        "fit.phases[1].guards": "{divergence: {patience: 1, max_rise: 1.0e-9}}",
+        "notify.on": ["diverged"],
+    }
+    run = flows.optimise.optimise(str(TINY), changes, store.url)
+    (facts,) = (facts for name, facts in heard if name == "tomopt.fit.diverged")
+    assert "it diverged (stopped in epoch" in facts["why"]
+    assert facts["epoch"] < facts["of"] == 9
+    assert [each["event"] for each in webhook] == ["tomopt.run.diverged"]
+    assert "lower the learning rates" in webhook[0]["text"]
+    found = [a for a in client.read_artifacts() if a.key == f"{run}-status"]
+    (status,) = (str(a.data) for a in found)
+    assert "The fit stopped itself in epoch" in status
+
+
+def test_a_block_of_prefects_is_told(flows, store, client, webhook, monkeypatch):
+    import os  # noqa: PLC0415
+
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock  # noqa: PLC0415
+
+    url = os.environ["TOMOPT_WEBHOOK"]
+    block = CustomWebhookNotificationBlock(
+        name="team", url=url, json_data={"text": "{{body}}", "subject": "{{subject}}"}
+    )
+    block.save("team", overwrite=True)
+    monkeypatch.delenv("TOMOPT_WEBHOOK")
+    asked = {"notify.webhook": "custom-webhook/team", "notify.on": ["finished"]}
+    run = flows.optimise.optimise(str(TINY), asked, store.url)
+    (message,) = webhook
+    assert message["path"] == f"/{SECRET}"
+    assert message["subject"] == f"{run}: finished"
+    assert message["text"] == f"{run}: finished; 0 stages ran, 19 were cached"
+
+
 def evaluation_key() -> str:
     from tests.pipeline.common import tiny  # noqa: PLC0415
     from tomopt_tasks.planning.plan import plan_study  # noqa: PLC0415
