@@ -13,6 +13,7 @@ from tomopt_tasks.reports.exposure import exposure_figure
 from tomopt_tasks.reports.forest import forest_figure, forest_rows
 from tomopt_tasks.reports.graph import graph_svg
 from tomopt_tasks.reports.history import history_figure
+from tomopt_tasks.reports.limits import LAST, limit_table
 from tomopt_tasks.reports.numbers import duration, interval, rounded, with_error
 from tomopt_tasks.reports.predicted import predicted_figure
 from tomopt_tasks.reports.scene import MM, scene_in_mm
@@ -252,6 +253,19 @@ def _detector(data: ReportData) -> str:
     )
 
 
+def _limits(data: ReportData) -> str:
+    rows = limit_table(data.study, data.history)
+    if not rows:
+        return ""
+    read = (
+        "Limits that the optimised detector has reached, and what more room would change: "
+        "their shadow prices (Lagrange multipliers), from the gradients of the last "
+        f"{LAST} epochs; ± one standard error. The limits hold exactly: areas are shares "
+        "of the budget, and heights are moved into their zone and apart after every step."
+    )
+    return html.section("limits", "What the limits cost", read, html.table(rows, words=("room",)))
+
+
 def _stages(data: ReportData) -> str:
     if not data.stages:
         return ""
@@ -315,6 +329,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[ReportData], str]], ...] = (
     ("predicted", "predicted", _predicted),
     ("table", "table", _table),
     ("detector", "detector", _detector),
+    ("limits", "limits", _limits),
     ("stages", "stages", _stages),
     ("again", "make it again", _provenance),
 )

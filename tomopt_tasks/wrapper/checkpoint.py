@@ -155,6 +155,8 @@ class PhaseFit:
         self.before = {name: value for name, value in tree.items() if not new or name != "best"}
         self.phase = phase
         volume = result_volume(tree) if new else restore_volume(tree)
+        if volume.budget is not None:
+            volume.budget.requires_grad_()  # what more of it would be worth, for the report
         detector = DetectorSettings.model_validate(tree["detector"])
         builder = PhaseBuilder(volume, detector, phase, tree["rates"])
         opts = builder.optimisers()

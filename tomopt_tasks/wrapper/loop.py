@@ -180,6 +180,7 @@ class VolumeLoop:
         """Parameters that a gradient may go to: of the volume, and of what else is optimised."""
         groups = [group for opt in self.opts.values() for group in opt.param_groups]
         others = [parameter for group in groups for parameter in group["params"]]
+        others += [self.volume.budget] if self.volume.budget is not None else []
         unique = {id(p): p for p in [*self.volume.parameters(), *others] if p.requires_grad}
         return list(unique.values())
 

@@ -15,12 +15,16 @@ from tomopt_tasks.utils import x0targs_to_classtargs
 class EpochRow(Callback):
     """Collects the numbers of one training epoch; part of the state in the middle of one only."""
 
-    remembers: ClassVar[tuple[str, ...]] = ("losses", "accepted", "grad_norms")
+    remembers: ClassVar[tuple[str, ...]] = (
+        "losses", "accepted", "grad_norms", "budget_slopes", "height_slopes",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.losses: list[float] = []
         self.accepted: list[float] = []
         self.grad_norms: dict[str, list[float]] = {}
+        self.budget_slopes: list[float] = []
+        self.height_slopes: list[list[float]] = []
 
     def on_scatter_end(self) -> None:
         """Mean acceptance of the muons of each volume."""
@@ -47,6 +51,19 @@ class EpochRow(Callback):
                 if p.grad is not None
             ]
             self.grad_norms.setdefault(name, []).append(sum(squares) ** 0.5)
+        self._note_slopes()
+
+    def _note_slopes(self) -> None:
+        """Derivatives of the loss by the budget and by the height of each panel, if it has them."""
+        volume = self.attached.volume
+        panels = detector_panels(volume.get_detectors())
+        heights = [panel.z.grad for panel in panels]
+        if all(grad is not None for grad in heights):
+            self.height_slopes.append([float(grad) for grad in heights])
+        budget = volume.budget
+        if budget is not None and budget.grad is not None:
+            self.budget_slopes.append(float(budget.grad))
+            budget.grad = None  # no optimiser clears it
 
     def row(self) -> dict[str, Any]:
         """The row, in JSON types."""
@@ -58,6 +75,8 @@ class EpochRow(Callback):
             **(nonfinite if records else {}),
             "loss": _mean(self.losses),
             "acceptance": _mean(self.accepted),
+            "budget_slope": _mean(self.budget_slopes),
+            "height_slopes": [_mean(list(each)) for each in zip(*self.height_slopes, strict=True)],
             "skipped_volumes": self.fit_params.n_skipped,
             "stopped": bool(self.fit_params.stop),
             "searching": bool(self.fit_params.skip_opt_step),
