@@ -99,6 +99,10 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def rest(self) -> None:
+        """Move the mouse where it is not over a message, which would stay then."""
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=300, y=70)
+
     def type(self, text: str) -> None:
         """Replace the text of what has the focus."""
         self.run("document.activeElement.select && document.activeElement.select()")

@@ -218,12 +218,15 @@ def test_the_doctor_ends_runs_in_the_store_that_were_killed(store):
     host = {"name": platform.node(), "pid": gone.pid}
     start = {"event": "started", "at": "2026-01-01T00:00:00+00:00", "host": host}
     store.append_run(run, start)
-    (found,) = health.killed_runs(store.url, mend=False)
-    assert found.cure
+    campaign = {"campaign": {"search": None}, "file": "c.yaml", "members": {"a": run}}
+    store.append_run("campaign.c-1", {**start, **campaign})
+    found = health.killed_runs(store.url, mend=False)
+    assert [bool(each.cure) for each in found] == [True, True]
     assert not has_end(store.read_run(run))
-    (mended,) = health.killed_runs(store.url, mend=True)
-    assert mended.mended
+    mended = health.killed_runs(store.url, mend=True)
+    assert [each.mended for each in mended] == [True, True]
     assert has_end(store.read_run(run))
+    assert has_end(store.read_run("campaign.c-1"))
     assert health.killed_runs(store.url, mend=True) == []
 
 
