@@ -1,4 +1,4 @@
-"""`tomopt up --host 0.0.0.0`: nobody without the password gets in, and it is written nowhere else."""
+"""`tomopt up --host 0.0.0.0`: nobody without the password gets in, and it is written only once."""
 
 import base64
 import json
