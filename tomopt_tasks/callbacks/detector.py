@@ -36,8 +36,8 @@ class PanelUpdateLimiter(Callback):
             (parameter, parameter.detach().clone(), torch.as_tensor(limit).to(parameter))
             for panel in detector_panels(self.attached.get_detectors())
             for name, limit in self.limits.items()
-            if limit is not None
-            for parameter in [getattr(panel, name)]
+            for parameter in [getattr(panel, name, None)]  # a heat map has no edges to limit
+            if limit is not None and parameter is not None
         ]
 
     @torch.no_grad()

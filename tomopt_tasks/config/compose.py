@@ -10,7 +10,7 @@ from tomopt_tasks.config.paths import Path, get_value, parse_path, set_value, sh
 from tomopt_tasks.config.version import bring_up_to_date
 from tomopt_tasks.core import UserError
 
-_REMOVABLE = frozenset({"detectors", "groups", "optimiser", "panels", "per_parameter"})
+REMOVABLE = frozenset({"detectors", "groups", "optimiser", "panels", "per_parameter"})
 """Mappings with names of the user's own: ``name: null`` takes an inherited entry away."""
 
 _MISSING = object()
@@ -79,7 +79,7 @@ def _merge(base: Any, over: Any, path: Path) -> Any:  # noqa: ANN401
     if not isinstance(base, dict) or not isinstance(over, dict) or _replaces(base, over):
         return over
     merged = dict(base)
-    removable = bool(path) and path[-1] in _REMOVABLE
+    removable = bool(path) and path[-1] in REMOVABLE
     for key, value in over.items():
         if value is None and removable:
             merged.pop(key, None)
@@ -111,7 +111,7 @@ def change_document(document: Document, place: str, text: str, where: Mark | Non
     document.marks[path] = mark
     for length in range(1, len(path)):
         document.marks.setdefault(path[:length], mark)
-    if value is None and len(path) > 1 and path[-2] in _REMOVABLE:
+    if value is None and len(path) > 1 and path[-2] in REMOVABLE:
         del get_value(document.data, path[:-1])[path[-1]]
 
 

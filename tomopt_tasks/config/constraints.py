@@ -31,6 +31,11 @@ def scale_to_budget(detector: DetectorSettings, constraints: Constraints) -> Det
     """
     detector = detector.model_copy(update={"gap": constraints.gap})
     budget = detector.budget
+    if any(panel.kind == "heat_map" for panel in detector.panels):
+        if constraints.area is not None or budget is not None:
+            text = f"has heat maps, which share no area, but constraints.area is {constraints.area}"
+            raise Problem((), f"{text} m2; write constraints: {{area: null}}")
+        return detector
     if constraints.area is not None:
         prices = {panel.m2_cost for panel in detector.panels}
         if len(prices) > 1:

@@ -33,6 +33,7 @@ def check_detector(detector: DetectorSettings, world: World, gap: float, path: P
                     (*here, "panels", j, "name"),
                     f'got "{panel.name}" more than once, but names are unique; rename one',
                 )
+        _check_kinds(here, layer)
         _check_zone((*here, "z"), layer, world)
         _check_gap(here, layer, gap)
     for side in ("above", "below"):
@@ -43,6 +44,21 @@ def check_detector(detector: DetectorSettings, world: World, gap: float, path: P
                 f"got {n} panel{'' if n == 1 else 's'} {side} the passive volume, but a track "
                 "needs at least 2 on each side; add panels",
             )
+
+
+def _check_kinds(path: Path, layer: LayerSettings) -> None:
+    """Heat maps are among themselves, and know no hits that are missed."""
+    for j, panel in enumerate(layer.panels):
+        heat = panel.kind == "heat_map"
+        if heat != (layer.panels[0].kind == "heat_map"):
+            text = f'got "{panel.kind}" beside "{layer.panels[0].kind}" in one group; heat maps '
+            raise Problem((*path, "panels", j, "kind"), text + "need a group of their own")
+        if heat and panel.missed_hits:
+            text = "got true, but a heat map misses no hits at random; leave it out"
+            raise Problem((*path, "panels", j, "missed_hits"), text)
+        if panel.mixture is not None and not heat:
+            text = f'is given, but the panel is a "{panel.kind}"; write kind: heat_map'
+            raise Problem((*path, "panels", j, "mixture"), text)
 
 
 def _check_height(path: Path, panel: PanelSettings, layer: LayerSettings, world: World) -> None:

@@ -7,9 +7,10 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import Config
-from tomopt_tasks.detectors.settings import DetectorSettings
+from tomopt_tasks.detectors.settings import DetectorSettings, Mixture
 from tomopt_tasks.quantities import (
     CostPerArea,
+    Count,
     Flag,
     Length,
     PositiveLength,
@@ -43,8 +44,11 @@ Points = Annotated[
 class PanelTraits(Config):
     """What all panels of a detector have in common."""
 
-    kind: Literal["sigmoid", "panel"] = "sigmoid"
-    """Soft edges of the response in training: ``sigmoid`` or Gaussian (``panel``)."""
+    kind: Literal["sigmoid", "panel", "heat_map"] = "sigmoid"
+    """Soft edges of the response in training: ``sigmoid`` or Gaussian (``panel``); or a
+    ``heat_map``, whose response follows a mixture of Gaussians; it needs constraints.area: null."""
+    n_cluster: Count = 30
+    """Gaussians of a heat map, drawn in the square of its ``xy`` and ``side``; >= 1."""
     sigma: PositiveLength = 1.0e-4
     """Hit resolution [m]; > 0."""
     efficiency: Probability = 0.9
@@ -62,8 +66,10 @@ class PanelTraits(Config):
 class OtherTraits(Config):
     """What one group has otherwise."""
 
-    kind: Literal["sigmoid", "panel"] | None = None
-    """Soft edges; null: as the detector."""
+    kind: Literal["sigmoid", "panel", "heat_map"] | None = None
+    """Soft edges, or a heat map; null: as the detector."""
+    n_cluster: Count | None = None
+    """Gaussians of a heat map; >= 1; null: as the detector."""
     sigma: PositiveLength | None = None
     """Hit resolution [m]; > 0; null: as the detector."""
     efficiency: Probability | None = None
@@ -89,6 +95,8 @@ class PanelOverride(OtherTraits):
     """Side of a square panel [m]; > 0; null: as the group."""
     span: tuple[PositiveLength, PositiveLength] | None = None
     """Widths in x and y [m]; > 0; null: as the group; instead of ``side``."""
+    mixture: Mixture | None = None
+    """Gaussians of a heat map; null: drawn."""
 
 
 class Within(Config):

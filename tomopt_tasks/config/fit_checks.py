@@ -7,7 +7,7 @@ from tomopt_tasks.config.constraints import SAME
 from tomopt_tasks.config.document import nearest
 from tomopt_tasks.config.paths import Path
 from tomopt_tasks.config.problems import Problem
-from tomopt_tasks.detectors.settings import DetectorSettings, PanelSettings
+from tomopt_tasks.detectors.settings import DetectorSettings, PanelSettings, learnable
 from tomopt_tasks.volume.settings import World
 from tomopt_tasks.wrapper.schedule_settings import OneCycleSettings
 from tomopt_tasks.wrapper.settings import (
@@ -16,6 +16,9 @@ from tomopt_tasks.wrapper.settings import (
     Phase,
     Tie,
 )
+
+UNSEARCHED = ("mu", "sig", "norm")
+"""Parameters whose rates no search finds."""
 
 MODEL = "model"
 """Name of the optimiser of a network."""
@@ -68,7 +71,7 @@ def check_fit(
         Problem: at the place of the first entry that is wrong.
     """
     start = detectors[fit.start]
-    groups = list(dict.fromkeys(panel.group for panel in start.panels))
+    groups = {panel.group: learnable(panel) for panel in start.panels}
     rated: set[str] = set()
     for index, phase in enumerate(fit.phases):
         path: Path = ("fit", "phases", index)
@@ -95,9 +98,15 @@ def check_fit(
         _check_mirror(fit.phases[0], start, world)
 
 
-def _check_keys(phase: Phase, groups: Sequence[str], path: Path, *, learned: bool) -> None:
+Learners = Mapping[str, tuple[str, ...]]
+"""Group -> what its panels can learn."""
+
+
+def _check_keys(phase: Phase, groups: Learners, path: Path, *, learned: bool) -> None:
     network = [MODEL] if learned else []
-    names = [*network, *PARAMETERS, *(f"{name}.{group}" for name in PARAMETERS for group in groups)]
+    common = dict.fromkeys(name for names in groups.values() for name in names)
+    single = [f"{name}.{g}" for name in common for g, names in groups.items() if name in names]
+    names = [*network, *common, *single]
     schedule = phase.schedule
     cycles = schedule.per_parameter if isinstance(schedule, OneCycleSettings) else {}
     for key in phase.optimiser:
@@ -107,7 +116,12 @@ def _check_keys(phase: Phase, groups: Sequence[str], path: Path, *, learned: boo
     for i, key in enumerate(phase.freeze):
         _known((*path, "freeze", i), key, names)
     for group in phase.parameters.groups:
-        _known((*path, "parameters", "groups", group), group, groups)
+        _known((*path, "parameters", "groups", group), group, list(groups))
+    if any("mu" in names for names in groups.values()):
+        for i, callback in enumerate(phase.callbacks):
+            if callback.kind == "panel_centring":
+                text = 'got "panel_centring", but heat maps have no common centre; leave it out'
+                raise Problem((*path, "callbacks", i, "kind"), text)
 
 
 def _known(path: Path, name: str, names: Sequence[str]) -> None:
@@ -115,12 +129,12 @@ def _known(path: Path, name: str, names: Sequence[str]) -> None:
         _unknown(path, name, names, "names")
 
 
-def _check_optimisers(phase: Phase, groups: Sequence[str], rated: set[str], path: Path) -> None:
+def _check_optimisers(phase: Phase, groups: Learners, rated: set[str], path: Path) -> None:
     """Each moving parameter has an optimiser, and each optimiser a rate by now."""
-    for parameter in PARAMETERS:
-        for group in groups:
+    for group, parameters in groups.items():
+        for parameter in parameters:
             keys = (f"{parameter}.{group}", parameter)
-            if phase.rule(parameter, group) != "frozen" and not any(
+            if _rule(phase, parameter, group) != "frozen" and not any(
                 key in phase.optimiser for key in keys
             ):
                 raise Problem(
@@ -131,7 +145,8 @@ def _check_optimisers(phase: Phase, groups: Sequence[str], rated: set[str], path
     for key, optimiser in phase.optimiser.items():
         if key == MODEL:
             continue
-        if phase.find_rates is not None or optimiser.rate is not None:
+        searched = phase.find_rates is not None and key.partition(".")[0] not in UNSEARCHED
+        if searched or optimiser.rate is not None:
             rated.add(key)
         if key not in rated and _moves(phase, key, groups) and phase.epochs > 0:
             raise Problem(
@@ -158,7 +173,7 @@ def _check_numbers(phase: Phase, path: Path) -> None:
     cycled = isinstance(schedule, OneCycleSettings) and schedule.momentum is not None
     for key, optimiser in phase.optimiser.items():
         here: Path = (*path, "optimiser", key)
-        if getattr(optimiser, "decay", 0.0) and key.partition(".")[0] in ("xy", "z"):
+        if getattr(optimiser, "decay", 0.0) and key.partition(".")[0] in ("xy", "z", "mu"):
             text = f"got {optimiser.decay:g}, which would pull {key} to 0, the corner of the "  # type: ignore[union-attr]
             raise Problem((*here, "decay"), text + "passive volume; leave it out")
         if schedule is not None and schedule.kind != "constant" and optimiser.kind == "rprop":
@@ -169,10 +184,15 @@ def _check_numbers(phase: Phase, path: Path) -> None:
             raise Problem((*here, "kind"), text + "schedule.momentum or take another optimiser")
 
 
-def _moves(phase: Phase, key: str, groups: Sequence[str]) -> bool:
+def _moves(phase: Phase, key: str, groups: Learners) -> bool:
     name, _, group = key.partition(".")
-    parameter = next(p for p in PARAMETERS if p == name)
-    return any(phase.rule(parameter, g) != "frozen" for g in ([group] if group else groups))
+    having = [each for each, names in groups.items() if name in names and group in ("", each)]
+    return any(_rule(phase, name, each) != "frozen" for each in having)
+
+
+def _rule(phase: Phase, name: str, group: str) -> object:
+    """The rule of a parameter; its name is one that a panel can learn."""
+    return phase.rule(next(p for p in PARAMETERS if p == name), group)
 
 
 def _check_ties(phase: Phase, start: DetectorSettings, path: Path) -> None:
@@ -186,10 +206,9 @@ def _check_ties(phase: Phase, start: DetectorSettings, path: Path) -> None:
         tied: dict[str, list[tuple[Path, PanelSettings]]] = {}
         for here, panel in places:
             rule = phase.rule(parameter, panel.group)
-            if isinstance(rule, Tie) and rule.tie in ("group", "all"):
-                tied.setdefault(panel.group if rule.tie == "group" else "", []).append(
-                    (here, panel)
-                )
+            tied_to = rule.tie if isinstance(rule, Tie) and parameter in learnable(panel) else ""
+            if tied_to in ("group", "all"):
+                tied.setdefault(panel.group if tied_to == "group" else "", []).append((here, panel))
         for members in tied.values():
             _check_equal(parameter, members)
 

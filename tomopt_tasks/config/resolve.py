@@ -128,12 +128,16 @@ def _panel(written: GroupedDetector, name: str, j: int) -> tuple[PanelSettings, 
         "span": (*here, "side", j) if side_each else (*here, "side"),
     }
     span = (side, side) if own.side is None else (own.side, own.side)
+    if own.mixture is not None:
+        where["mixture"] = ("panels", label, "mixture")
     for key, shown in (("z", "z"), ("xy", "xy"), ("side", "span"), ("span", "span")):
         if getattr(own, key) is not None:
             where[shown] = ("panels", label, key)
     panel = PanelSettings(
         name=label,
         kind=traits.kind,
+        n_cluster=len(own.mixture.mu) if own.mixture else traits.n_cluster,
+        mixture=own.mixture,
         xy=own.xy if own.xy is not None else xy,
         z=own.z if own.z is not None else group.z[j],
         span=own.span if own.span is not None else span,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from tomopt_tasks.config.compose import REMOVABLE
 from tomopt_tasks.config.paths import Path
 from tomopt_tasks.config.study import StudyFile
 from tomopt_tasks.own import PART
@@ -43,7 +44,7 @@ def json_schema() -> Schema:
         if name.startswith("Own"):
             definitions[name] = _as_written(definition)
     schema["$defs"] = definitions
-    result: Schema = _any_of(schema)
+    result: Schema = _any_of(_removable(schema))
     return result
 
 
@@ -54,6 +55,22 @@ def _as_written(definition: Schema) -> Schema:
     about = {key: kind[key] for key in ("description", "title") if key in kind}
     properties = definition["properties"] | {"kind": {"anyOf": [{"const": "own"}, written]} | about}
     return definition | {"properties": properties, "additionalProperties": True}
+
+
+def _removable(node: Any) -> Any:  # noqa: ANN401
+    """Null where a file may take an inherited entry away."""
+    if isinstance(node, list):
+        return [_removable(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    result = {key: _removable(value) for key, value in node.items()}
+    for name, mapping in result.get("properties", {}).items():
+        inner = mapping.get("additionalProperties") if name in REMOVABLE else None
+        if isinstance(inner, dict):
+            result["properties"][name] = mapping | {
+                "additionalProperties": {"anyOf": [inner, {"type": "null"}]}
+            }
+    return result
 
 
 def _any_of(node: Any) -> Any:  # noqa: ANN401

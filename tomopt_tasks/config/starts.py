@@ -51,7 +51,8 @@ def _random_layer(
     for i, panel in enumerate(layer.panels):
         factor = (0.5 + uniform(*names, "area", i)) ** 0.5
         span = (panel.span[0] * factor, panel.span[1] * factor)
-        panels.append(panel.model_copy(update={"xy": xy, "z": heights[i], "span": span}))
+        update = {"xy": xy, "z": heights[i], "span": span, "mixture": None}
+        panels.append(panel.model_copy(update=update))
     return layer.model_copy(update={"panels": tuple(panels)})
 
 

@@ -1,12 +1,14 @@
 """Panels, layers and the whole detector, with every number resolved (what a fit starts from)."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import Config
 from tomopt_tasks.quantities import (
     CostPerArea,
+    Count,
     Flag,
     InverseLength,
     Length,
@@ -17,13 +19,39 @@ from tomopt_tasks.quantities import (
 )
 
 
+class Mixture(Config):
+    """The Gaussians of a heat map."""
+
+    mu: tuple[tuple[Length, Length], ...] = Field(default=((0.5, 0.5),), min_length=1)
+    """Centre of each [m]."""
+    sig: tuple[tuple[PositiveLength, PositiveLength], ...] = Field(
+        default=((0.2, 0.2),), min_length=1
+    )
+    """Width of each in x and y, a standard deviation [m]; > 0."""
+    norm: PositiveNumber = 1.0
+    """Response at the highest centre; > 0."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.mu) != len(self.sig):
+            text = "got {sig} widths for {mu} centres; write one for each"
+            values = {"path": ("sig",), "sig": len(self.sig), "mu": len(self.mu)}
+            raise PydanticCustomError("mixture", text, values)
+        return self
+
+
 class PanelSettings(Config):
     """One rectangular detector plane."""
 
     name: str = Field(default="above[0]", min_length=1)
     """Group and index, e.g. ``above[0]``; unique in a detector."""
-    kind: Literal["sigmoid", "panel"] = "sigmoid"
-    """Soft edges of the response in training: ``sigmoid`` or Gaussian (``panel``)."""
+    kind: Literal["sigmoid", "panel", "heat_map"] = "sigmoid"
+    """Soft edges of the response in training: ``sigmoid`` or Gaussian (``panel``); or a
+    ``heat_map``: a response that follows a mixture of Gaussians, without edges."""
+    n_cluster: Count = 30
+    """Gaussians of a heat map; >= 1; read without a ``mixture``."""
+    mixture: Mixture | None = None
+    """Gaussians of a heat map; null: drawn in the square of ``xy`` and ``span``."""
     xy: tuple[Length, Length] = (0.0, 0.0)
     """Centre [m]; any value: the passive volume has its corner at (0, 0)."""
     z: Length = 1.48
@@ -99,3 +127,8 @@ class DetectorSettings(Config):
     def cost(self) -> float:
         """Cost of all panels as they are (area x m2_cost, summed)."""
         return sum(panel.area * panel.m2_cost for panel in self.panels)
+
+
+def learnable(panel: PanelSettings) -> tuple[str, ...]:
+    """Names of what a fit can change of a panel, in the words of a study."""
+    return ("mu", "sig", "norm", "z") if panel.kind == "heat_map" else ("xy", "z", "side")

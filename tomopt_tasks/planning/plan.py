@@ -6,7 +6,7 @@ Nothing runs here and nothing is read but the study, so a plan costs millisecond
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from tomopt_tasks.caching.closure import code_digest
 from tomopt_tasks.caching.keys import Numerics, components, numerics, stage_key
@@ -28,6 +28,7 @@ from tomopt_tasks.planning.inputs import (
     TryInputs,
     VolumesInputs,
 )
+from tomopt_tasks.wrapper.settings import Parameter
 
 KINDS = {
     "make_volumes": "volumes",
@@ -41,8 +42,8 @@ KINDS = {
 }
 """Name of a stage -> kind of what it stores, in pipeline order."""
 
-PANEL_PARAMETERS = ("xy", "z", "side")
-"""All that a panel can learn."""
+PANEL_PARAMETERS: tuple[str, ...] = get_args(Parameter)
+"""All that panels can learn."""
 
 FITTED = "fit"
 """The design that the fit ends with, where a study names designs to compare."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
 
@@ -40,7 +42,7 @@ RADIATION_LENGTH = Target("radiation length", "m", "mm", 1000.0)
 MATERIAL = Target("material", "", "")
 """Target where the material of every voxel is predicted; errors are shares of wrong voxels."""
 
-PRESENCE = Target("presence (0 or 1)", "", "")
+PRESENCE = Target("presence", "", "")
 """Target of lorries and cargoes: whether there is something to find."""
 
 BLOCK = Target("radiation length of the block", "m", "mm", 1000.0)
@@ -75,6 +77,10 @@ class ReportData:
     """Versions, seeds, host, times: shown as they are, nested once at most."""
     command: str = ""
     """Shell command that makes the page again."""
+    truth: np.ndarray | None = None
+    """True radiation lengths [m], or numbers of materials, of the first test volume (z, x, y)."""
+    grids: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What each design makes of it, where voxels are predicted."""
     older_code: Sequence[str] = ()
     """Designs whose numbers hang on results of older code, taken by --accept-code-changes."""
 

@@ -65,11 +65,18 @@ def detector_yaml(geometry: Geometry, *, comment: str = "") -> str:
 
 
 def _write_group(out: io.StringIO, name: str, panels: Geometry) -> None:
-    points = ", ".join(f"[{_number(p['xy'][0])}, {_number(p['xy'][1])}]" for p in panels)
+    centres, sides = zip(*map(_square, panels), strict=True)
+    points = ", ".join(f"[{_number(x)}, {_number(y)}]" for x, y in centres)
     out.write(f"  {name}:\n    pos: {panels[0]['pos']}\n")
     out.write(f"    z: [{', '.join(_number(p['z']) for p in panels)}]\n")
     out.write(f"    xy: [{points}]\n")
-    out.write(f"    side: [{', '.join(_number(p['span'][0]) for p in panels)}]\n")
+    out.write(f"    side: [{', '.join(map(_number, sides))}]\n")
+
+
+def _square(panel: Mapping[str, Any]) -> tuple[Sequence[float], float]:
+    """Centre and side of a panel, or of the square that a heat map began in [m]."""
+    square = panel.get("square")
+    return (square["xy"], square["side"]) if square else (panel["xy"], panel["span"][0])
 
 
 def _group(panel: Mapping[str, Any]) -> str:
@@ -89,7 +96,9 @@ def _traits(panel: Mapping[str, Any]) -> dict[str, Any]:
 def _override(panel: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
     """What one panel has otherwise than the first one and than a square of its group."""
     own = {word: value for word, value in _traits(panel).items() if value != common.get(word)}
-    if panel["span"][0] != panel["span"][1]:
+    if panel.get("mixture"):
+        own["mixture"] = panel["mixture"]
+    elif panel["span"][0] != panel["span"][1]:
         own["span"] = list(panel["span"])
     return own
 
@@ -99,6 +108,8 @@ def _flow(values: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return _flow(value)
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     if isinstance(value, bool):

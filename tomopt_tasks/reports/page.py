@@ -12,9 +12,11 @@ from tomopt_tasks.reports.export import detector_csv, detector_table, detector_y
 from tomopt_tasks.reports.exposure import exposure_figure
 from tomopt_tasks.reports.forest import forest_figure, forest_rows
 from tomopt_tasks.reports.graph import graph_svg
+from tomopt_tasks.reports.heat_maps import heat_map_section
 from tomopt_tasks.reports.history import history_figure
 from tomopt_tasks.reports.limits import LAST, limit_table
 from tomopt_tasks.reports.numbers import duration, interval, rounded, with_error
+from tomopt_tasks.reports.objects import object_section
 from tomopt_tasks.reports.predicted import predicted_figure
 from tomopt_tasks.reports.scene import MM, scene_in_mm
 from tomopt_tasks.reports.side_view import side_view_figure
@@ -106,12 +108,14 @@ def _side(data: ReportData) -> str:
         return ""
     looks = series(data.evaluation["designs"])
     figure = side_view_figure(data.study, data.predictions, names, looks)
+    levels = scene_in_mm(data.study).levels
+    bath = "; dashed: the lowest and highest level of the bath, which is drawn half way"
+    bath = bath if levels else ""
     read = (
         "To scale, in mm, all with the same muons; the share is that of the aimed ones. Above: the "
         "object between the panels (thick lines); some accepted tracks (solid) and some lost ones "
-        "(dotted); dashed: the lowest and highest level of the bath, which is drawn half way. "
-        "Below: where accepted muons cross the middle of the volume, with the outlines of upper "
-        "(solid) and lower panels (dashed)."
+        f"(dotted){bath}. Below: where accepted muons cross the middle of the volume, with the "
+        "outlines of upper (solid) and lower panels (dashed)."
     )
     picture = inline_svg(figure, salt="side", alt="Side view of the detectors to scale")
     return html.section("why", "Why? The detector from the side", read, _figure(picture))
@@ -183,6 +187,8 @@ def _history(data: ReportData) -> str:
 
 
 def _predicted(data: ReportData) -> str:
+    if data.grids:
+        return object_section(data)
     picture = inline_svg(
         predicted_figure(data.evaluation, data.predictions, data.target),
         salt="predicted",
@@ -325,6 +331,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[ReportData], str]], ...] = (
     ("exposure", "exposure", _exposure),
     ("muons", "muons", _waterfall),
     ("space", "in space", _solids),
+    ("heat", "heat maps", heat_map_section),
     ("fit", "fit", _history),
     ("predicted", "predicted", _predicted),
     ("table", "table", _table),

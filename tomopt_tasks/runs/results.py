@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
+from tomopt_tasks.materials import find_material
 from tomopt_tasks.planning.accept import descendants
 from tomopt_tasks.planning.history import Known, stages_of
 from tomopt_tasks.planning.plan import KINDS
@@ -75,13 +78,16 @@ def results_of(store: Store, run: str) -> ReportData:
     stages = record.stages
     refs = {stage.key: find_or_recall(store, stage) for stage in stages}
     evaluation = _last(stages, "evaluate")
-    predictions = {}
+    predictions, grids = {}, {}
     for role, key in evaluation.components["parents"].items():
         split, _, design = role.partition("/")
         if split == "test":
             dataset = store.open_dataset(_there(run, refs[key]))
             arrays = {name: dataset.array(name) for name in dataset.names}
             predictions[design] = Predictions.from_arrays(arrays, dataset.attrs)
+            grid = next((arrays[name][0] for name in ("x0", "material") if name in arrays), None)
+            if grid is not None:
+                grids[design] = grid
     settings = record.started["settings"]
     tree = store.get_record(_there(run, refs[evaluation.key]))
     order = evaluation.components["inputs"]["designs"]
@@ -90,12 +96,31 @@ def results_of(store: Store, run: str) -> ReportData:
         study=settings,
         evaluation=tree,
         predictions={name: predictions[name] for name in order},
+        truth=_truth(store, stages, settings["inference"]) if grids else None,
+        grids=grids,
         history=_history(stages, refs),
         stages=_rows(record, stages),
         provenance=_provenance(record),
         command=command_of(record),
         older_code=_marked(record, order),
     )
+
+
+def _truth(
+    store: Store,
+    stages: Sequence[Known],
+    inference: Mapping[str, Any],
+) -> np.ndarray | None:
+    """Radiation lengths [m], or numbers of materials, of the first test volume, if still there."""
+    volumes = next((stage for stage in stages if stage.label == "test volumes"), None)
+    ref = None if volumes is None else store.find("volumes", volumes.key)
+    if ref is None:
+        return None
+    x0 = store.open_dataset(ref).array("x0")[0]
+    if "voxel_class" not in (inference.get("kind"), inference.get("predicts")):
+        return np.asarray(x0)
+    x0s = np.array([find_material(name).x0 for name in inference["materials"]])
+    return np.asarray(np.abs(x0[..., None] - x0s).argmin(-1))
 
 
 def find_or_recall(store: Store, stage: Known) -> Ref | None:

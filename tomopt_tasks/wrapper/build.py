@@ -14,9 +14,16 @@ from tomopt_tasks.callbacks.detector import PanelUpdateLimiter, TieGradients, Ti
 from tomopt_tasks.callbacks.ladle import BatchLoss, ExpectedMSELoss, SpreadRangeLoss
 from tomopt_tasks.callbacks.schedules import RelativeSchedule, SigmoidPanelSmoothnessSchedule
 from tomopt_tasks.callbacks.warmup import OptConfig
+from tomopt_tasks.detectors.heatmap import DetectorHeatMap
+from tomopt_tasks.detectors.heatmap_build import build_heat_map
 from tomopt_tasks.detectors.layer import PanelDetectorLayer
 from tomopt_tasks.detectors.panel import DetectorPanel, SigmoidDetectorPanel
-from tomopt_tasks.detectors.settings import DetectorSettings, LayerSettings, PanelSettings
+from tomopt_tasks.detectors.settings import (
+    DetectorSettings,
+    LayerSettings,
+    PanelSettings,
+    learnable,
+)
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
 from tomopt_tasks.inference.learned import MODEL
 from tomopt_tasks.inference.scatters import ScatterBatch
@@ -47,6 +54,9 @@ from tomopt_tasks.wrapper.settings import Parameter as Learnable
 from tomopt_tasks.wrapper.settings import Phase, Tie
 
 DTYPE = torch.float64
+
+ATTRIBUTES = {"side": "xy_span"}
+"""Parameters of a study that have another name in the detector."""
 
 MODEL_PARAMETERS = "model"
 """Name of the optimiser of a network that learns with the detector."""
@@ -80,7 +90,9 @@ def _build_layer(layer: LayerSettings, lw: torch.Tensor) -> PanelDetectorLayer:
     return PanelDetectorLayer(layer.pos, lw=lw, z=layer.z, size=layer.size, panels=panels)
 
 
-def _build_panel(panel: PanelSettings) -> DetectorPanel:
+def _build_panel(panel: PanelSettings) -> DetectorPanel | DetectorHeatMap:
+    if panel.kind == "heat_map":
+        return build_heat_map(panel, DTYPE)
     common: dict[str, Any] = {
         "res": panel.resolution,
         "eff": panel.efficiency,
@@ -190,11 +202,11 @@ class PhaseBuilder:
             groups = {panel.group for panel in self.panels}
             free = any(self.phase.rule("side", member) != "frozen" for member in groups)
             return [self.volume.budget_weights] if free else []
-        attribute = {"xy": "xy", "z": "z", "side": "xy_span"}[parameter]
         return [
-            getattr(module, attribute)
+            getattr(module, ATTRIBUTES.get(parameter, parameter))
             for panel, module in zip(self.panels, self.modules, strict=True)
             if group in ("", panel.group)
+            and parameter in learnable(panel)
             and (group or f"{parameter}.{panel.group}" not in self.phase.optimiser)
             and self.phase.rule(parameter, panel.group) != "frozen"  # type: ignore[arg-type]
         ]
@@ -264,7 +276,7 @@ class PhaseBuilder:
         for parameter in ("xy", "z", "side"):
             for how, members in self._tied(parameter):
                 target = "budget" if parameter == "side" and self.volume.budget is not None else ""
-                attribute = target or {"xy": "xy", "z": "z", "side": "xy_span"}[parameter]
+                attribute = target or ATTRIBUTES.get(parameter, parameter)
                 result.append(TieGradients(attribute, members, how))
         return result
 
@@ -273,7 +285,7 @@ class PhaseBuilder:
         by_tie: dict[str, dict[str, list[int]]] = {}
         for index, panel in enumerate(self.panels):
             rule = self.phase.rule(parameter, panel.group)
-            if isinstance(rule, Tie):
+            if isinstance(rule, Tie) and parameter in learnable(panel):
                 by_tie.setdefault(rule.tie, {}).setdefault(panel.group, []).append(index)
         result: list[tuple[TieKind, list[list[int]]]] = []
         for tie, groups in by_tie.items():

@@ -7,9 +7,14 @@ from torch import Tensor
 
 from tomopt_tasks.callbacks.base import Callback, detector_panels
 from tomopt_tasks.callbacks.nonfinite import GradientRecord
+from tomopt_tasks.detectors.heatmap import DetectorHeatMap
+from tomopt_tasks.detectors.heatmap_build import heat_map_row
 from tomopt_tasks.inference.settings import InferenceSettings, predicted
 from tomopt_tasks.materials import find_material
 from tomopt_tasks.utils import x0targs_to_classtargs
+
+HARDLY = 0.1
+"""Part of the best chance of acceptance below which a heat map counts as not seeing a muon."""
 
 
 class EpochRow(Callback):
@@ -111,7 +116,7 @@ class PredictionRecord(Callback):
     def on_scatter_end(self) -> None:
         """Count the muons of the scan and enter the accepted ones into the map."""
         batch = self.fit_params.sb
-        accepted = batch.accepted.detach() > 0
+        accepted = _seen(batch)
         per_volume = (batch.n_volumes, -1)
         for noted, seen in ((self.accepted, accepted), (self.used, batch.valid)):
             count = seen.view(per_volume).sum(1)
@@ -162,15 +167,12 @@ def geometry(volume: Any) -> list[dict[str, Any]]:
     rows = []
     for layer in volume.get_detectors():
         for index, panel in enumerate(layer.panels):
-            span = panel.get_scaled_xy_span().detach()
             rows.append(
                 {
                     "name": f"{layer.pos}[{index}]",
                     "pos": layer.pos,
-                    "xy": panel.xy.detach().tolist(),
                     "z": float(panel.z.detach()),
-                    "span": span.tolist(),
-                    "area": float(span.prod()),
+                    **_shape(panel),
                     "resolution": float(panel.resolution),
                     "efficiency": float(panel.efficiency),
                     "m2_cost": float(panel.m2_cost),
@@ -178,6 +180,26 @@ def geometry(volume: Any) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def _seen(batch: Any) -> Tensor:
+    """Muons that the detector sees; a heat map sees the others, too, but hardly ever."""
+    chance = batch.accepted.detach()
+    maps = any(layer.type_label == "heatmap" for layer in batch.volume.get_detectors())
+    seen: Tensor = chance > (HARDLY * chance.max() if maps and len(chance) else 0)
+    return seen
+
+
+def _shape(panel: Any) -> dict[str, Any]:
+    """Centre, widths and area of a panel; see ``heat_map_row`` for those of a heat map."""
+    if isinstance(panel, DetectorHeatMap):
+        return heat_map_row(panel)
+    span = panel.get_scaled_xy_span().detach()
+    return {
+        "xy": panel.xy.detach().tolist(),
+        "span": span.tolist(),
+        "area": float(span.prod()),
+    }
 
 
 def _smooth(panel: Any) -> float | None:

@@ -27,8 +27,9 @@ from tomopt_tasks.wrapper.optimiser_settings import OptimiserSettings, SGDSettin
 from tomopt_tasks.wrapper.schedule_settings import ScheduleSettings, completed
 from tomopt_tasks.wrapper.start_settings import MultiStart
 
-Parameter = Literal["xy", "z", "side"]
-"""What a panel can learn: centre, height, and side (its share of the budget, if there is one)."""
+Parameter = Literal["xy", "z", "side", "mu", "sig", "norm"]
+"""What a panel can learn: centre, height, and side (its share of the budget, if there is one); a
+heat map: centres, widths and height of its Gaussians, and its own height ``z``."""
 
 
 class Tie(Config):
@@ -71,6 +72,12 @@ class ParameterRules(Config):
     """Heights of the panels."""
     side: Rule = "free"
     """Sides of the panels, or their shares of the budget."""
+    mu: Literal["free", "frozen"] = "free"
+    """Centres of the Gaussians of heat maps."""
+    sig: Literal["free", "frozen"] = "free"
+    """Widths of the Gaussians of heat maps."""
+    norm: Literal["free", "frozen"] = "free"
+    """Heights of the Gaussians of heat maps."""
     groups: dict[str, GroupRules] = Field(default_factory=dict)
     """Exceptions: group name -> rules."""
 

@@ -119,7 +119,7 @@ def test_targets_table_gives_bias_with_its_error(evaluation):
 def test_fill_heights_are_shown_in_mm_and_unknown_targets_without_unit(report):
     assert target_of(report.study) is FILL_HEIGHT
     assert target_of({"scenes": {"test": [{"kind": "boxes"}]}}) == Target()
-    assert target_of({"scenes": {"test": {"kind": "cargo"}}}).name == "presence (0 or 1)"
+    assert target_of({"scenes": {"test": {"kind": "cargo"}}}).name == "presence"
     columns = comparison_table(report.evaluation, Target())[0]
     assert {"RMSE", "MSE"} <= set(columns)
 
