@@ -5,7 +5,6 @@ commands that need them. What a user can mend ends in one sentence and exit code
 """
 
 import gc
-import os
 import shlex
 import sys
 from enum import StrEnum
@@ -17,7 +16,19 @@ import typer
 
 from tomopt_tasks.commands import service
 from tomopt_tasks.commands.answer import Answer
-from tomopt_tasks.commands.app import AcceptCode, AsJson, Changes, StoreUrl, Trust, add_to, say
+from tomopt_tasks.commands.app import (
+    AcceptCode,
+    AsJson,
+    Changes,
+    Device,
+    GpuMemory,
+    StoreUrl,
+    Threads,
+    Trust,
+    add_to,
+    compute,
+    say,
+)
 from tomopt_tasks.commands.campaign import app as campaign_app
 from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
@@ -81,11 +92,13 @@ def plan(
     every: Annotated[bool, typer.Option("--all", help="One line for every epoch.")] = False,
     accept_code: AcceptCode = False,
     force: Force = None,
+    device: Device = None,
     as_json: AsJson = False,
     trust: Trust = None,
 ) -> None:
     """Say what would run, why, and what it would cost; nothing runs."""
     gc.disable()  # a short life with many small objects: a sixth of its time
+    compute(device)
     from tomopt_tasks.commands import plan as command  # noqa: PLC0415
     from tomopt_tasks.config.load import load_study  # noqa: PLC0415
     from tomopt_tasks.planning.lookup import existing_store  # noqa: PLC0415
@@ -105,20 +118,19 @@ def run(
     runner: Annotated[Runner, typer.Option(help="Under Prefect, or without it.")] = Runner.prefect,
     accept_code: AcceptCode = False,
     force: Force = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads of torch; default: 1.", min=1, max=1024)
-    ] = None,
+    threads: Threads = None,
+    device: Device = None,
+    gpu_memory: GpuMemory = None,
     as_json: AsJson = False,
     trust: Trust = None,
 ) -> None:
     """Optimise the detector of a study and report; what is stored already does not run again."""
     from tomopt_tasks.config.load import load_study  # noqa: PLC0415
-    from tomopt_tasks.runs import command, machine  # noqa: PLC0415
+    from tomopt_tasks.runs import command  # noqa: PLC0415
     from tomopt_tasks.runs.run import Request  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
-    if threads is not None:
-        os.environ[machine.THREADS] = str(threads)
+    compute(device, gpu_memory, threads)
     loaded = load_study(study, pairs(changes))
     results = open_store(store or default_store())
     request = Request(str(study), dict(pairs(changes)), accept_code, force or ())
@@ -179,6 +191,8 @@ def evaluate(
     detector: Annotated[Path, typer.Argument(help="Detector file (YAML).", show_default=False)],
     against: Annotated[str, typer.Option(metavar="RUN", help="Run, or study for its last run.")],
     store: StoreUrl = None,
+    threads: Threads = None,
+    device: Device = None,
     as_json: AsJson = False,
     trust: Trust = None,
 ) -> None:
@@ -187,6 +201,7 @@ def evaluate(
     from tomopt_tasks.runs.manifest import find_run  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
+    compute(device, None, threads)
     results = open_store(store or default_store(), create=False)
     judged = judge(results, find_run(results, against), detector)
     say(judged.answer(), as_json=as_json)
@@ -199,6 +214,8 @@ def predict(
     design: Annotated[str, typer.Option(help="Design of the run.")] = "fit",
     out: Annotated[Path | None, typer.Option(help="Write what is predicted (npz).")] = None,
     store: StoreUrl = None,
+    threads: Threads = None,
+    device: Device = None,
     as_json: AsJson = False,
     trust: Trust = None,
 ) -> None:
@@ -209,6 +226,7 @@ def predict(
     from tomopt_tasks.runs.predicting import predict_object  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
+    compute(device, None, threads)
     results = open_store(store or default_store(), create=False)
     found = predict_object(results, find_run(results, run), file, design)
     if out is not None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tomopt_tasks.caching.device import compute_device, graph_memory
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
 from tomopt_tasks.evaluation.record import evaluate as evaluate_designs
@@ -71,7 +72,7 @@ def make_volumes(store: Store, key: str, inputs: VolumesInputs, parents: Parents
 
 def transport_muons(store: Store, key: str, inputs: BankInputs, parents: Parents) -> Ref:
     """A muon bank: the state of each muon above and below each volume."""
-    x0, _ = _volumes(store, parents["volumes"])
+    x0 = _volumes(store, parents["volumes"])[0].to(compute_device())
     n_muons, counts = inputs.muons.per_volume, []
 
     def states() -> Iterator[np.ndarray]:
@@ -79,8 +80,8 @@ def transport_muons(store: Store, key: str, inputs: BankInputs, parents: Parents
             x0, inputs.world, inputs.muons, inputs.transport, inputs.seed, inputs.split,
             inputs.replica,
         ):  # fmt: skip
-            counts.append(count)
-            yield state[None].numpy()
+            counts.append(count.cpu())
+            yield state[None].cpu().numpy()
 
     state = ArraySpec.promised(
         (1, len(x0), n_muons, len(COLUMNS)), "float64", ("replica", "volume", "muon", "column"),
@@ -114,7 +115,7 @@ def try_start(store: Store, key: str, inputs: TryInputs, parents: Parents) -> Re
             continue
         read = {"volumes": parents["volumes"], "bank": parents[f"bank/{replica}"]}
         new = each.phase_epoch == 0
-        fit = PhaseFit(tree, each.phase, each.inference, each.loss, each.seed, new=new)
+        fit = _limited(PhaseFit(tree, each.phase, each.inference, each.loss, each.seed, new=new))
         passives, _ = _passives(store, read)
         fit.run(passives, each.epoch, each.volumes_per_step, new=new)
         tree = fit.tree()
@@ -134,7 +135,9 @@ def fit_epoch(store: Store, key: str, inputs: EpochInputs, parents: Parents) -> 
     new, size = inputs.phase_epoch == 0, inputs.volumes_per_step
     begins = new and before.get("half") is None
     between_steps = partial.between_steps
-    fit = PhaseFit(before, inputs.phase, inputs.inference, inputs.loss, inputs.seed, new=begins)
+    fit = _limited(
+        PhaseFit(before, inputs.phase, inputs.inference, inputs.loss, inputs.seed, new=begins)
+    )
     fit.run(passives, inputs.epoch, size, new=new, between_steps=between_steps)
     tree = fit.tree()
     ref = store.put_record("checkpoint", key, tree, tree["row"], _panel_view(tree["row"]))
@@ -153,7 +156,7 @@ def train_model(store: Store, key: str, inputs: TrainInputs, parents: Parents) -
         role = f"bank {epoch % inputs.n_banks}".removesuffix(" 0")
         passives, _ = _passives(store, {"volumes": parents["volumes"], "bank": parents[role]})
         new = phase_epoch == 0
-        fit = PhaseFit(tree, phase, inputs.inference, inputs.loss, inputs.seed, new=new)
+        fit = _limited(PhaseFit(tree, phase, inputs.inference, inputs.loss, inputs.seed, new=new))
         fit.run(passives, epoch, phase.volumes_per_step, new=new)
         tree = fit.tree()
         if tree["fit"]["stop"]:
@@ -269,6 +272,7 @@ def _predict_exposure(
         )
     part = BankedPassives(passives.x0, passives.target, first_muons(passives.state, n_muons))
     record = PredictionRecord(inference=inference)
+    wrapper.to(passives.x0.device)
     wrapper.predict(part, n_muons, n_muons, pred_cb=record)
     return record
 
@@ -281,6 +285,12 @@ def _panel_view(row: Mapping[str, Any]) -> dict[str, ArraySpec]:
     about = "centre, top and spans of each panel"
     data = np.array(table, dtype=np.float64).reshape(len(panels), len(PANEL_COLUMNS))
     return {"detector": ArraySpec(data, ("panel", "column"), "m", about, attrs)}
+
+
+def _limited(fit: PhaseFit) -> PhaseFit:
+    """The fit, with what its graphs may take of the device."""
+    fit.wrapper.memory = graph_memory(compute_device()) or fit.wrapper.memory
+    return fit
 
 
 def _volumes(store: Store, ref: Ref) -> tuple[Tensor, Tensor]:
@@ -311,7 +321,7 @@ def _cached_passives(
     store: Store, _volumes_key: str, _bank_key: str, refs: _Refs
 ) -> tuple[BankedPassives, dict[str, Any]]:
     """Small banks stay in memory between the epochs of a process."""
-    x0, target = _volumes(store, refs.volumes)
+    x0, target = (part.to(compute_device()) for part in _volumes(store, refs.volumes))
     bank = store.open_dataset(refs.bank)
     generated = bank.array("generated")[0]
     return BankedPassives(x0, target, _states(bank)), {
@@ -335,7 +345,6 @@ def _states(bank: Dataset) -> States:
     def load(first: int, stop: int) -> Tensor:
         parts = [chunk(number) for number in range(first // size, -(-stop // size))]
         joined = parts[0] if len(parts) == 1 else torch.cat(parts)
-        start = first // size * size
-        return joined[first - start : stop - start]
+        return joined[first % size :][: stop - first]
 
     return LazyStates(info.shape[1:], load)

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tomopt_tasks.caching import Sources, canonical_json, components, digest, numerics, stage_key
+from tomopt_tasks.caching import (
+    Sources,
+    canonical_json,
+    components,
+    device,
+    digest,
+    numerics,
+    stage_key,
+)
 from tomopt_tasks.caching.device import DEVICE
 from tomopt_tasks.core import Config, UserError
 
@@ -266,5 +274,28 @@ def test_the_device_is_resolved_before_a_key_is_made(monkeypatch):
     monkeypatch.setenv(DEVICE, "cpu")
     assert key() == plain
     monkeypatch.setenv(DEVICE, "gpu")
-    with pytest.raises(UserError, match="TOMOPT_DEVICE=gpu: stages run on cpu"):
+    with pytest.raises(UserError, match="TOMOPT_DEVICE=gpu: is no device; use cpu, cuda, cuda:1"):
         numerics()
+
+
+def test_a_key_holds_the_type_of_the_device_and_nothing_else_of_it(monkeypatch):
+    monkeypatch.setattr(device, "_cuda_devices", lambda: 2)
+    monkeypatch.setattr(device, "_free_memory", lambda _: 6 << 30)
+    keys, memory = {}, {}
+    for asked in ("cpu", "cuda", "cuda:1", "auto"):
+        monkeypatch.setenv(DEVICE, asked)
+        keys[asked] = key()
+        memory[asked] = device.graph_memory(device.compute_device())
+    assert keys["cuda"] == keys["cuda:1"] == keys["auto"] != keys["cpu"]
+    assert memory == {"cpu": None, "cuda": 3 << 30, "cuda:1": 3 << 30, "auto": 3 << 30}
+    assert device.compute_device() == "cuda:0"
+    monkeypatch.setenv(device.GPU_MEMORY, "1.5 GB")
+    assert device.graph_memory("cuda:1") == 1_500_000_000
+    assert device.graph_memory("cpu") is None
+    monkeypatch.setenv(DEVICE, "cuda:2")
+    with pytest.raises(UserError, match="TOMOPT_DEVICE=cuda:2: torch finds 2 CUDA devices here"):
+        device.compute_device()
+    for bad in ("much", "-1GB", "0 GB", "8"):
+        monkeypatch.setenv(device.GPU_MEMORY, bad)
+        with pytest.raises(UserError, match=f"TOMOPT_GPU_MEMORY={bad}: is no amount of memory"):
+            device.graph_memory("cpu")

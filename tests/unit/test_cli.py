@@ -121,3 +121,25 @@ def test_the_command_starts_without_torch_prefect_and_drawing():
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("plan", str(TINY), "--device", "gpu"), "is no device; use cpu, cuda, cuda:1 or auto"),
+        (("run", str(TINY), "--device", "cuda:99"), "here; use cpu, or auto"),
+        (("run", str(TINY), "--gpu-memory", "a lot"), "use for example 8GB"),
+        (("campaign", "run", "x.yaml", "--gpu-memory", "8"), "use for example 8GB"),
+        (("predict", "x.npz", "--with", "y", "--device", "tpu"), "is no device"),
+        (("evaluate", "x.yaml", "--against", "y", "--device", "tpu"), "is no device"),
+    ],
+    ids=["plan", "run", "memory", "campaign", "predict", "evaluate"],
+)
+def test_a_device_that_is_not_there_is_a_sentence(tomopt, tmp_path, monkeypatch, words, said):
+    for name in ("TOMOPT_DEVICE", "TOMOPT_GPU_MEMORY"):
+        monkeypatch.setenv(name, "")  # set back after the test, which sets them in this process
+    code, out, err = tomopt(*words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

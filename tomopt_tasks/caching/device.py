@@ -1,27 +1,73 @@
-"""Where stages compute, resolved before any key is made: a key never holds "auto"."""
+"""Where stages compute, resolved before any key is made: a key never holds "auto".
+
+The device type is part of the keys, because CPU and CUDA agree statistically only; its number and
+how much of its memory is used are not.
+"""
 
 import os
+import re
 
 from tomopt_tasks.core import UserError
 
 DEVICE = "TOMOPT_DEVICE"
-"""Environment variable: auto or a device type; a work queue sets it for its runs."""
+"""Environment variable: cpu, cuda, cuda:1 or auto; a work queue sets it for its runs."""
+GPU_MEMORY = "TOMOPT_GPU_MEMORY"
+"""Environment variable: memory of the device for the graphs of one update, e.g. 8GB; default: half
+of what is free."""
 
-DEVICES = ("cpu",)
-"""Device types that the stages run on."""
+_DEVICE = re.compile(r"cpu|auto|cuda(:\d{1,3})?")
+_MEMORY = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) ?(MB|GB|MiB|GiB)")
+_UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
+
+
+def compute_device() -> str:
+    """The device of this process: cpu, or cuda with its number.
+
+    Raises:
+        UserError: the environment asks for one that is not there, or for something else.
+    """
+    asked = os.environ.get(DEVICE, "").strip() or "cpu"
+    if not _DEVICE.fullmatch(asked):
+        raise UserError(f"{DEVICE}={asked}: is no device; use cpu, cuda, cuda:1 or auto")
+    if asked == "cpu":
+        return asked
+    count = _cuda_devices()
+    if asked == "auto":
+        return "cuda:0" if count else "cpu"
+    number = int(asked.partition(":")[2] or 0)
+    if number >= count:
+        seen = f"{count} CUDA devices" if count else "no CUDA device"
+        raise UserError(f"{DEVICE}={asked}: torch finds {seen} here; use cpu, or auto")
+    return f"cuda:{number}"
 
 
 def resolved_device() -> str:
-    """The device type of this process: the best one that the stages run on, or the one asked for.
+    """The device type of this process, as keys know it: cpu or cuda."""
+    return compute_device().partition(":")[0]
+
+
+def graph_memory(device: str) -> int | None:
+    """Bytes of a device for the graphs of one update; None: as many as on a CPU.
 
     Raises:
-        UserError: the environment asks for one that they do not run on.
+        UserError: the environment says something that is no amount.
     """
-    asked = os.environ.get(DEVICE, "").strip() or "cpu"
-    if asked == "auto":
-        return DEVICES[-1]
-    if asked not in DEVICES:
-        raise UserError(
-            f"{DEVICE}={asked}: stages run on {', '.join(DEVICES)} only; set one of these, or auto"
-        )
-    return asked
+    text = os.environ.get(GPU_MEMORY, "").strip()
+    if not text:
+        return None if device == "cpu" else _free_memory(device) // 2
+    found = _MEMORY.fullmatch(text)
+    if found is None or float(found[1]) <= 0:
+        raise UserError(f"{GPU_MEMORY}={text}: is no amount of memory; use for example 8GB")
+    return None if device == "cpu" else int(float(found[1]) * _UNITS[found[2]])
+
+
+def _cuda_devices() -> int:
+    import torch  # noqa: PLC0415 - brings seconds of import along
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _free_memory(device: str) -> int:
+    import torch  # noqa: PLC0415 - as above
+
+    return int(torch.cuda.mem_get_info(device)[0])

@@ -1,5 +1,6 @@
 """The commands about a store as Typer sees them; each imports its own module when it is called."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -40,11 +41,37 @@ Trust = Annotated[
 ]
 """Holds as soon as it is read: a command that has this option needs nothing more."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", help="Threads of torch in a process; default: 1.", min=1, max=1024),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, cuda, cuda:1 or auto; default: $TOMOPT_DEVICE, else cpu."),
+]
+GpuMemory = Annotated[
+    str | None,
+    typer.Option("--gpu-memory", help="For graphs, e.g. 8GB; default: half of what is free."),
+]
 Object = Annotated[
     str,
     typer.Argument(metavar="REF", help="First digits of a key; RUN:STAGE; or a run.",
                    show_default=False),
 ]  # fmt: skip
+
+
+def compute(
+    device: str | None = None, gpu_memory: str | None = None, threads: int | None = None
+) -> None:
+    """Where and how this process, and those that it starts, compute; before any key is made."""
+    from tomopt_tasks.caching import device as place  # noqa: PLC0415
+    from tomopt_tasks.runs import machine  # noqa: PLC0415
+
+    asked = {place.DEVICE: device, place.GPU_MEMORY: gpu_memory, machine.THREADS: threads}
+    for name, value in asked.items():
+        if value is not None:
+            os.environ[name] = str(value)
+    place.graph_memory(place.compute_device())
 
 
 def say(answer: Answer, *, as_json: bool) -> None:

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from tomopt_tasks.commands.answer import Answer
-from tomopt_tasks.commands.app import AcceptCode, AsJson, Changes, StoreUrl, Trust, say
+from tomopt_tasks.commands.app import (
+    AcceptCode,
+    AsJson,
+    Changes,
+    Device,
+    GpuMemory,
+    StoreUrl,
+    Threads,
+    Trust,
+    compute,
+    say,
+)
 from tomopt_tasks.config.changes import pairs
 from tomopt_tasks.core import UserError
 from tomopt_tasks.project import default_store
@@ -48,6 +59,9 @@ def run(
     dask: Dask = None,
     shared: Shared = False,
     accept_code: AcceptCode = False,
+    threads: Threads = None,
+    device: Device = None,
+    gpu_memory: GpuMemory = None,
     as_json: AsJson = False,
     trust: Trust = None,
 ) -> None:
@@ -56,16 +70,12 @@ def run(
     from tomopt_tasks.campaigns.show import JobLines, failure_lines  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
+    compute(device, gpu_memory, threads)
     campaign = _load(file, changes)
     results = open_store(store or default_store())
+    asked = Part(tuple(member or ()), shared, accept_code)
     try:
-        done = carry_out(
-            campaign,
-            results,
-            where(jobs, dask),
-            JobLines(_say),
-            Part(tuple(member or ()), shared, accept_code),
-        )
+        done = carry_out(campaign, results, where(jobs, dask), JobLines(_say), asked)
     except KeyboardInterrupt:
         _say("interrupted; everything finished is stored: run it again to go on")
         raise typer.Exit(130) from None

@@ -16,6 +16,10 @@ SIGMA_FLOOR = 1e-7
 """Added to the uncertainty of a position before a normal distribution is formed [m]."""
 
 
+WHOLE = 2.0**32
+"""A mass of one in whole numbers, whose sums do not depend on their order on any device."""
+
+
 class FillLevels(NamedTuple):
     """Fill levels of a batch of volumes."""
 
@@ -81,7 +85,7 @@ def quantile_per_row(
     """
     counts = mass > 0
     ordered, index = torch.where(counts, values, torch.full_like(values, torch.inf)).sort(1)
-    below = mass.gather(1, index).cumsum(1)
+    below = (mass.gather(1, index) * WHOLE).round().long().cumsum(1) / WHOLE
     needed = q * (below[:, -1:] - 1.0).clamp_min(0.0) + 0.5
     rank = (below < torch.minimum(needed, below[:, -1:])).sum(1, keepdim=True)
     return ordered.gather(1, rank.clamp_max(values.shape[1] - 1))

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopt_tasks.caching.device import compute_device
 from tomopt_tasks.core import UserError
 from tomopt_tasks.planning.inputs import PredictInputs
 from tomopt_tasks.planning.plan import FITTED, Stage, plan_study
@@ -88,7 +89,7 @@ def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> 
         known = ", ".join(study.compare)
         raise UserError(f"run {run} has no design {design!r}; its designs are {known}")
     inputs = chosen.inputs
-    x0 = read_object(file, study.world)
+    x0 = read_object(file, study.world).to(compute_device())
     seed = study.muons.seed
     state, _ = transport(x0, study.world, study.muons, study.transport, seed, "object")
     volume = _detector(store, run, stages, chosen)
@@ -101,7 +102,8 @@ def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> 
         fiducial=judged["fiducial_cut"],
     )  # fmt: skip
     record = PredictionRecord(inference=inputs.inference)
-    passives = BankedPassives(x0, torch.zeros(len(x0), dtype=x0.dtype), state)
+    passives = BankedPassives(x0, x0.new_zeros(len(x0)), state)
+    wrapper.to(x0.device)
     wrapper.predict(passives, state.shape[1], state.shape[1], pred_cb=record)
     slope, intercept = judged["calibration"]
     return Predicted(

@@ -34,7 +34,7 @@ def prediction_arrays(
         "accepted": torch.cat(full.accepted).numpy(),
         "used": torch.cat(full.used).numpy(),
     }
-    truth = passives.target.reshape(n_volumes, -1)[:, 0].numpy()
+    truth = passives.target.reshape(n_volumes, -1)[:, 0].cpu().numpy()
     grids = {}
     if full.predicts != "number":  # what is predicted is an error, which would best be zero
         truth, grid = np.zeros(n_volumes), torch.stack(full.grids).numpy()

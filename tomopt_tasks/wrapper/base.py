@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
@@ -62,6 +62,13 @@ class AbsVolumeWrapper(VolumeLoop):
     def _build_opt(self, **partial_opts: PartialOpt) -> None:
         """Set ``opts`` from the partial optimisers."""
         raise NotImplementedError
+
+    def to(self, device: torch.device | str) -> None:
+        """Go on elsewhere; optimisers keep their parameters, but take up their state afterwards."""
+        self.volume.to(device)
+        if isinstance(self.loss_func, nn.Module):
+            self.loss_func.to(device)
+        self.device = self.volume.device
 
     def get_detectors(self) -> list[Any]:
         """The detector layers, from top to bottom."""

@@ -178,12 +178,13 @@ class PhaseFit:
         """One epoch of the loop, or the rest of one that was taken apart in its middle.
 
         Args:
-            passives: training volumes with their bank.
+            passives: training volumes with their bank; it runs where their grids live.
             epoch: epochs before this one, over all phases.
             volumes_per_step: volumes of one update.
             new: whether the phase begins, so that nothing of it is to be taken up.
             between_steps: called after each update but the last.
         """
+        self.wrapper.to(passives.x0.device)
         n_muons = passives.state.shape[1]
         if self.phase.mirror:
             width_x, width_y = self.wrapper.volume.lw.tolist()
@@ -302,6 +303,7 @@ def validation_loss(
     if isinstance(loss_func, torch.nn.Module) and tree["loss"]:
         loss_func.load_state_dict(tree["loss"])
     wrapper = build_wrapper(volume, inference, loss_func, {}, seed)
+    wrapper.to(passives.x0.device)
     n_muons = passives.state.shape[1]
     wrapper.begin(
         callbacks,

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from tomopt_tasks.callbacks.base import FitParams
+from tomopt_tasks.core import UserError
 from tomopt_tasks.detectors.hits import Lines
 from tomopt_tasks.inference.reduced import ReducedScatters
 from tomopt_tasks.muons.batch import MuonBatch
 from tomopt_tasks.rng import stream
-from tomopt_tasks.wrapper.replay import Predictions, attach, read
+from tomopt_tasks.wrapper.replay import Graph, Predictions, attach, read
 from tomopt_tasks.wrapper.scans import (
+    CHUNK,
     MEMORY,
     NUMBERS_IN_PIECES,
     NUMBERS_PER_MUON,
@@ -36,6 +38,12 @@ class VolumeLoop:
     seed: int
     memory: int = MEMORY
     """Bytes that the graphs of one update may hold; scans beyond form theirs twice."""
+    _graphs: int
+    """Bytes of the graphs of this update, estimated."""
+    _kept: list[Graph]
+    """Graphs of this update that can be dropped."""
+    _keep: bool
+    """Whether the present scan keeps its graph."""
 
     def hook(self, name: str) -> None:
         """Fire a hook of every callback, in the order of the list."""
@@ -67,10 +75,11 @@ class VolumeLoop:
         fit = self.fit_params
         size = None if fit.state == "test" else (fit.passive_bs or 1)
         done = fit.n_done if fit.state == "train" else 0
+        self._graphs, self._kept = 0, []
         for scan in scans(passives, size, done):
             if size is not None and done % size == 0:
                 fit.loss_val = None
-                self._graphs = 0
+                self._graphs, self._kept = 0, []
                 self.hook("on_volume_batch_begin")
             alone = len(scan) == min(size or 0, len(passives) - done + done % (size or 1))
             self._scan(scan, alone=alone)
@@ -89,10 +98,10 @@ class VolumeLoop:
             self.volume.load_rad_length(layout, target)
             self.hook("on_volume_begin")
         fit.volume_inferrer = self.partial_volume_inferrer(volume=self.volume)
-        split = scan.state is not None and not alone and torch.is_grad_enabled()
-        keep = not split or self._fits(scan)
-        with torch.set_grad_enabled(keep and torch.is_grad_enabled()):
-            self._measure(scan)
+        split = scan.state is not None and torch.is_grad_enabled()
+        split = split and (not alone or self.volume.device.type == "cuda")
+        self._keep = not split or self._fits(scan)
+        self._measure(scan)
         predictions: Predictions | None = None
         for offset, (layout, target) in enumerate(scan.volumes):
             fit.volume_id = scan.first + offset
@@ -100,13 +109,30 @@ class VolumeLoop:
                 self.volume.load_rad_length(layout, target)
             self.hook("on_x0_pred_begin")
             if predictions is None:
-                with torch.set_grad_enabled(keep and torch.is_grad_enabled()):
-                    predictions = read(fit.volume_inferrer, len(scan))
-                if split:
-                    form = None if keep else partial(self._form, scan)
-                    predictions = predictions.attached(form, self._learnable())
-                    self.volume.assign_budget()  # with a graph, for costs
+                predictions = self._predictions(scan, split=split)
             self._judge_volume(predictions, offset)
+
+    def _predictions(self, scan: Scan, *, split: bool) -> Predictions:
+        """What the inferrer says; its graph is kept, or formed anew for the gradients."""
+        fit = self.fit_params
+        if not split:
+            return read(fit.volume_inferrer, len(scan))
+        try:
+            with torch.set_grad_enabled(self._keep):
+                found = read(fit.volume_inferrer, len(scan))
+        except torch.OutOfMemoryError:
+            fit.sb, fit.volume_inferrer = None, self.partial_volume_inferrer(volume=self.volume)
+            self._spare()
+            with torch.no_grad():
+                self._collect(fit.volume_inferrer, scan)
+                found = read(fit.volume_inferrer, len(scan))
+        graph = Graph(partial(self._form, scan), spare=self._free)
+        if self._keep:
+            graph.kept = found.tensors()
+            self._kept.append(graph)
+        attached = found.attached(graph, self._learnable())
+        self.volume.assign_budget()  # with a graph, for costs
+        return attached
 
     def _measure(self, scan: Scan) -> None:
         """Muons cross the volumes, and what they leave is collected for the prediction."""
@@ -115,23 +141,63 @@ class VolumeLoop:
         batches = self._muon_batches(scan) if len(pieces) == 1 else [0] * len(pieces)
         for batch, n_muons in enumerate(batches):
             if len(pieces) == 1:
-                fit.mu = self._muons(scan, batch, n_muons)
-                self._scatter(fit.mu, scan)
+                self._scatter(scan, batch, n_muons)
                 fit.volume_inferrer.add_scatters(fit.sb)
             else:
                 with torch.no_grad():
-                    fit.mu = self._muons(pieces[batch])
-                    self._scatter(fit.mu, pieces[batch])
-                fit.volume_inferrer.add_scatters(self._reduced(fit.sb, pieces[batch]))
+                    self._scatter(pieces[batch])
+                with torch.set_grad_enabled(self._keep and torch.is_grad_enabled()):
+                    fit.volume_inferrer.add_scatters(self._reduced(fit.sb, pieces[batch]))
             self.hook("on_mu_batch_end")
         if len(pieces) > 1:
             self.volume.assign_budget()  # with a graph, for costs
 
-    def _scatter(self, mu: Any, scan: Scan) -> None:
+    def _scatter(self, scan: Scan, batch: int = 0, n_muons: int = 0) -> None:
+        """Scatters of a batch, with its hooks; without a graph if there is no memory for one."""
+        fit = self.fit_params
+        fit.mu = self._muons(scan, batch, n_muons)
         self.hook("on_mu_batch_begin")
-        self._irradiate(mu, scan)
-        self.fit_params.sb = self.partial_scatter_inferrer(mu=mu, volume=self.volume)
+        try:
+            with torch.set_grad_enabled(self._keep and torch.is_grad_enabled()):
+                fit.sb = self._cross(fit.mu, scan)
+        except torch.OutOfMemoryError:
+            if scan.state is None:
+                raise
+            self._spare()
+            fit.mu = self._muons(scan, batch, n_muons)
+            with torch.no_grad():
+                fit.sb = self._cross(fit.mu, scan)
         self.hook("on_scatter_end")
+
+    def _cross(self, mu: MuonBatch, scan: Scan) -> Any:
+        self._irradiate(mu, scan)
+        return self.partial_scatter_inferrer(mu=mu, volume=self.volume)
+
+    def _spare(self) -> None:
+        """Half the memory for graphs; no scan of this update keeps its own any more.
+
+        Raises:
+            UserError: none did.
+        """
+        if not self._keep and not self._kept:
+            raise self._full()
+        self._free()
+
+    def _free(self) -> None:
+        """Drop the graphs of this update; they are formed anew."""
+        self._keep = False
+        self.memory //= 2
+        for graph in self._kept:
+            graph.drop()
+        self._kept.clear()
+        if self.volume.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _full(self) -> UserError:
+        return UserError(
+            f"{self.volume.device} has no memory left for one scan of {CHUNK} muons or one volume; "
+            "end what else uses it, or compute on another device (--device cpu)"
+        )
 
     def _pieces(self, scan: Scan, inferrer: Any) -> list[Scan]:
         """The scan, or its muons a few at a time if they are many and the inferrer allows."""
@@ -144,15 +210,9 @@ class VolumeLoop:
             return reduced
 
         def form() -> tuple[Tensor, ...]:
-            return ReducedScatters.of(self._scatters(piece)).tensors()
+            return ReducedScatters.of(self._cross(self._muons(piece), piece)).tensors()
 
-        return reduced.with_tensors(attach(reduced.tensors(), form, self._learnable()))
-
-    def _scatters(self, scan: Scan) -> Any:
-        """Scatters of a banked scan without any hook."""
-        mu = self._muons(scan)
-        self._irradiate(mu, scan)
-        return self.partial_scatter_inferrer(mu=mu, volume=self.volume)
+        return reduced.with_tensors(attach(reduced.tensors(), Graph(form), self._learnable()))
 
     def _fits(self, scan: Scan) -> bool:
         """Whether there is memory for the graph of one more scan of the update."""
@@ -166,15 +226,16 @@ class VolumeLoop:
     def _form(self, scan: Scan) -> tuple[Tensor, ...]:
         """The predictions of a banked scan once more, with a graph and without hooks."""
         inferrer = self.partial_volume_inferrer(volume=self.volume)
+        self._collect(inferrer, scan)
+        return read(inferrer, len(scan)).tensors()
+
+    def _collect(self, inferrer: Any, scan: Scan) -> None:
+        """Give an inferrer what the muons of a banked scan leave, without hooks."""
         pieces = self._pieces(scan, inferrer)
         for piece in pieces:
-            if len(pieces) == 1:
-                inferrer.add_scatters(self._scatters(piece))
-                continue
-            with torch.no_grad():
-                batch = self._scatters(piece)
-            inferrer.add_scatters(self._reduced(batch, piece))
-        return read(inferrer, len(scan)).tensors()
+            with torch.set_grad_enabled(len(pieces) == 1 and torch.is_grad_enabled()):
+                batch = self._cross(self._muons(piece), piece)
+            inferrer.add_scatters(batch if len(pieces) == 1 else self._reduced(batch, piece))
 
     def _learnable(self) -> list[Tensor]:
         """Parameters that a gradient may go to: of the volume, and of what else is optimised."""
@@ -210,7 +271,10 @@ class VolumeLoop:
             opt.zero_grad()
         self.hook("on_backwards_begin")
         if mean_loss is not None:
-            mean_loss.sum().backward()
+            try:
+                mean_loss.sum().backward()
+            except torch.OutOfMemoryError as error:
+                raise self._full() from error
         self.hook("on_backwards_end")
         stepping = mean_loss is not None and not fit.skip_opt_step
         if stepping:

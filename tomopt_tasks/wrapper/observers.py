@@ -119,10 +119,10 @@ class PredictionRecord(Callback):
         accepted = _seen(batch)
         per_volume = (batch.n_volumes, -1)
         for noted, seen in ((self.accepted, accepted), (self.used, batch.valid)):
-            count = seen.view(per_volume).sum(1)
+            count = seen.view(per_volume).sum(1).cpu()
             noted.append(count + noted.pop() if batch.mu.first else count)
         if self.track_accepted is None:
-            self.track_accepted = accepted
+            self.track_accepted = accepted.cpu()
         z_low, z_high = (float(z) for z in batch.volume.get_passive_z_range())
         lines = batch.above.lines
         middle = lines.offset + (lines.z - 0.5 * (z_low + z_high)) * lines.slope
@@ -130,7 +130,7 @@ class PredictionRecord(Callback):
         on_map = accepted & ((cell >= 0) & (cell < self.n_cells)).all(1)
         flat = cell[on_map, 0] * self.n_cells + cell[on_map, 1]
         counts = torch.bincount(flat, minlength=self.n_cells**2)
-        self.accepted_map += counts.view(self.n_cells, self.n_cells)
+        self.accepted_map += counts.view(self.n_cells, self.n_cells).cpu()
 
     def on_x0_pred_end(self) -> None:
         """Note the prediction; NaN where no muon was accepted.
@@ -149,12 +149,13 @@ class PredictionRecord(Callback):
             found = torch.full_like(true, torch.nan)
             if pred is not None:
                 found = pred.detach().reshape(len(self.classes), -1).argmax(0).view(true.shape)
-            self.grids.append(found.to(true))
+            self.grids.append(found.to(true).cpu())
             self.predictions.append(float((found != true).double().mean().sqrt()))
             return
         grid = torch.zeros_like(truth) if pred is None else pred.detach()
         matter = torch.isfinite(truth)
-        self.grids.append(grid if pred is not None else torch.full_like(truth, torch.nan))
+        unseen = torch.full_like(truth, torch.nan)
+        self.grids.append((unseen if pred is None else grid).cpu())
         self.predictions.append(float(((grid - truth)[matter] ** 2).mean().sqrt()))
 
     def get_preds(self) -> Tensor:

@@ -29,11 +29,9 @@ class Predictions:
         """All that is there, in a fixed order."""
         return tuple(t for t in (*self.values, *self.variances) if t is not None)
 
-    def attached(
-        self, form: Callable[[], Outputs] | None, parameters: Sequence[Tensor]
-    ) -> "Predictions":
+    def attached(self, graph: "Graph", parameters: Sequence[Tensor]) -> "Predictions":
         """The same, with gradients by :func:`attach`."""
-        tensors = iter(attach(self.tensors(), form, parameters))
+        tensors = iter(attach(self.tensors(), graph, parameters))
         values, variances = (
             [None if t is None else next(tensors) for t in part]
             for part in (self.values, self.variances)
@@ -47,20 +45,70 @@ def read(inferrer: Any, n_volumes: int) -> Predictions:
     return Predictions(values, list(getattr(inferrer, "variances", None) or []))
 
 
-def attach(
-    outputs: Outputs, form: Callable[[], Outputs] | None, parameters: Sequence[Tensor]
-) -> Outputs:
+class Graph:
+    """Outputs with their graph, or what forms them once more, with equal bits.
+
+    Args:
+        form: forms the outputs again; called in a backward pass.
+        kept: the outputs with their graph, until it is dropped.
+        spare: gives memory back when the device has none left; raises if it cannot.
+    """
+
+    def __init__(
+        self,
+        form: Callable[[], Outputs],
+        kept: Outputs | None = None,
+        spare: Callable[[], None] | None = None,
+    ) -> None:
+        self.form = form
+        self.kept = kept
+        self.spare = spare
+
+    def drop(self) -> None:
+        """Give up the graph; it is formed anew when it is needed."""
+        self.kept = None
+
+    def gradients(
+        self, parameters: Sequence[Tensor], grads: Sequence[Tensor]
+    ) -> tuple[Tensor | None, ...]:
+        """Derivatives with respect to the parameters; a second time if memory ran out."""
+        try:
+            return self._gradients(parameters, grads)
+        except torch.OutOfMemoryError:
+            if self.spare is None:
+                raise
+            self.drop()
+        self.spare()
+        return self._gradients(parameters, grads)
+
+    def _gradients(
+        self, parameters: Sequence[Tensor], grads: Sequence[Tensor]
+    ) -> tuple[Tensor | None, ...]:
+        with torch.enable_grad():
+            outputs = self.form() if self.kept is None else self.kept
+        self.drop()
+        pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
+        if not pairs:
+            return tuple(None for _ in parameters)
+        return torch.autograd.grad(
+            [output for output, _ in pairs],
+            parameters,
+            [grad for _, grad in pairs],
+            allow_unused=True,
+        )
+
+
+def attach(outputs: Outputs, graph: Graph, parameters: Sequence[Tensor]) -> Outputs:
     """The same numbers as functions of the parameters; gradients go to the parameters at once.
 
     Args:
-        outputs: what has been formed, with its graph if there is no ``form``.
-        form: forms the outputs again, with equal bits; called in the backward pass. None: the graph
-            of ``outputs`` is kept. Both ways give the same bits.
+        outputs: the numbers.
+        graph: gives them with their graph. Kept or formed anew, the bits are the same.
         parameters: what the outputs depend on; leaves of the graph.
     """
     if not outputs or not parameters:
         return outputs
-    result: Outputs = _Attached.apply(outputs, form, *parameters)  # type: ignore[no-untyped-call]
+    result: Outputs = _Attached.apply(outputs, graph, *parameters)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -68,10 +116,8 @@ class _Attached(torch.autograd.Function):
     """Forward: the numbers. Backward: the gradients of the parameters, through the graph."""
 
     @staticmethod
-    def forward(
-        ctx: Any, outputs: Outputs, form: Callable[[], Outputs] | None, *parameters: Tensor
-    ) -> Outputs:
-        ctx.form = form or (lambda: outputs)
+    def forward(ctx: Any, outputs: Outputs, graph: Graph, *parameters: Tensor) -> Outputs:
+        ctx.graph = graph
         ctx.parameters = parameters
         result = tuple(output.detach().clone() for output in outputs)
         ctx.mark_non_differentiable(*(r for r in result if not r.is_floating_point()))
@@ -80,16 +126,4 @@ class _Attached(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.enable_grad():
-            outputs = ctx.form()
-        pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
-        ctx.form = None
-        if not pairs:
-            return None, None, *(None for _ in ctx.parameters)
-        found = torch.autograd.grad(
-            [output for output, _ in pairs],
-            ctx.parameters,
-            [grad for _, grad in pairs],
-            allow_unused=True,
-        )
-        return None, None, *found
+        return None, None, *ctx.graph.gradients(ctx.parameters, grads)
