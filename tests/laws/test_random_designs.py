@@ -2,10 +2,11 @@
 
 A design is drawn with two to four panels a side anywhere in their zones, wide or tiny, sharp or
 blurred, with or without a budget; an object with any material in each voxel, vacuum included;
-muons of any momentum and angle. Every inferrer and a loss of its prediction share one backward
-pass. Two hundred in the fast suite, ten thousand with ``-m slow``; in double precision, as studies
-run. In single precision, as notebooks may, panels are nearer to the muons and apart from each
-other: it has no squares of responses below 1e-19, nor slopes of panels at one height.
+muons of any momentum and angle, with or without tails of scattering and loss of energy. Every
+inferrer and a loss of its prediction share one backward pass. Two hundred in the fast suite, ten
+thousand with ``-m long``; in double precision, as studies run. In single precision, as notebooks
+may, panels are nearer to the muons and apart from each other: it has no squares of responses below
+1e-19, nor slopes of panels at one height.
 """
 
 import math
@@ -27,11 +28,20 @@ from tomopt_tasks.losses.voxels import VoxelX0Loss
 from tomopt_tasks.materials import MATERIALS
 from tomopt_tasks.muons.batch import MuonBatch
 from tomopt_tasks.rng import stream
+from tomopt_tasks.scattering.settings import HighlandSettings, TableScatterSettings
 from tomopt_tasks.volume.layer import PassiveLayer
 from tomopt_tasks.volume.volume import Volume
 
 N_MUONS = 24
 X0S = [*sorted(material.x0 for material in MATERIALS.values()), math.inf]
+MODELS = [
+    "pdg",
+    "pdg",
+    "pdg",
+    HighlandSettings(energy_loss=True),
+    TableScatterSettings(),
+    TableScatterSettings(energy_loss=True),
+]
 CHUNKS = 20
 OPTIONS = {
     "suppress_health_check": list(HealthCheck),
@@ -73,6 +83,7 @@ def cases(*, double):
             "x0": st.lists(st.sampled_from(X0S), min_size=1, max_size=4),
             "momentum": st.tuples(powers(-0.7, 2.0), powers(-0.7, 2.0)),
             "angle": st.sampled_from([0.0, 0.1, 0.6, 1.2] if double else [0.0, 0.1, 0.3]),
+            "scatter": st.sampled_from(MODELS if double else ["pdg"]),
             "seed": st.integers(0, 2**31),
             "double": st.just(double),
         }
@@ -102,7 +113,8 @@ def build_side(pos, top, case, lw):
 def build(case):
     """The volume of a case, with its object."""
     lw = torch.tensor([0.3, 0.4], dtype=torch.float64 if case["double"] else torch.float32)
-    passives = [PassiveLayer(lw, 0.5 - 0.1 * k, 0.1) for k in range(3)]
+    model = case["scatter"]
+    passives = [PassiveLayer(lw, 0.5 - 0.1 * k, 0.1, scatter_model=model) for k in range(3)]
     sides = build_side("above", 0.7, case, lw), build_side("below", 0.2, case, lw)
     volume = Volume([sides[0], *passives, sides[1]], budget=case["budget"]).to(lw.dtype)
     rng = stream(case["seed"], "object")
