@@ -56,6 +56,11 @@ class SpreadRangeLoss(BatchLoss):
         super().__init__(spread_over_range)
 
 
+LEAST_ERROR = 1e-6
+"""Share of the variance of the targets below which an expected error is not believed. Where a
+single muon is left in each volume its scatter seems to be none: fewer muons would seem better."""
+
+
 class ExpectedMSELoss(Callback):
     """Replaces the loss of a batch by the calibrated error to expect, on a logarithmic scale.
 
@@ -94,8 +99,11 @@ class ExpectedMSELoss(Callback):
             predictions, targets, variances = (
                 torch.stack(c) for c in zip(*self._rows, strict=True)
             )
-            error = expected_mse(predictions, targets.to(predictions), variances)
-            self.fit_params.mean_loss = None if error is None else torch.log(error)
+            targets = targets.to(predictions)
+            error = expected_mse(predictions, targets, variances)
+            if error is not None:
+                least = LEAST_ERROR * targets.var(correction=0)
+                self.fit_params.mean_loss = torch.log(torch.maximum(error, least))
 
 
 class LinearCorrectionCallback(Callback):
