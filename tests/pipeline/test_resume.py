@@ -53,7 +53,7 @@ LOSS: dict[str, list[Change]] = {
     "volume_mse plain": [("loss", "{kind: volume_mse, correct: false}")],
     "voxel_x0": [("loss", "{kind: voxel_x0}"), ("inference", "{kind: voxel_x0}")],
 }
-OF_OTHER_SCENES = {"volume_class", "ladle_layer", "own"}
+OF_OTHER_SCENES = {"volume_class", "volume_int_class", "voxel_class", "ladle_layer", "own"}
 BUILT_IN = sorted(set(CALLBACKS) - {"own"})
 FEATURE: dict[str, list[Change]] = {
     "search of rates": [],
