@@ -42,6 +42,7 @@ from tomopt_tasks.wrapper.checkpoint import (
     Tree,
     first_tree,
     result_volume,
+    set_edges,
     validation_loss,
 )
 from tomopt_tasks.wrapper.observers import PredictionRecord, geometry
@@ -138,7 +139,11 @@ def fit_epoch(store: Store, key: str, inputs: EpochInputs, parents: Parents) -> 
     fit = _limited(
         PhaseFit(before, inputs.phase, inputs.inference, inputs.loss, inputs.seed, new=begins)
     )
-    fit.run(passives, inputs.epoch, size, new=new, between_steps=between_steps)
+    valid = None
+    if inputs.edges is not None:
+        valid = _valid_passives(store, parents)
+        set_edges(fit.wrapper.volume, hard=inputs.edges == "hard")
+    fit.run(passives, inputs.epoch, size, new=new, between_steps=between_steps, valid=valid)
     tree = fit.tree()
     ref = store.put_record("checkpoint", key, tree, tree["row"], _panel_view(tree["row"]))
     partial.clear()
@@ -176,9 +181,7 @@ def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> 
         assert inputs.detector is not None
         volume = build_volume(inputs.world, inputs.detector)
     passives, bank = _passives(store, parents)
-    for layer in volume.get_detectors():
-        for panel in layer.panels:
-            panel.realistic_validation = inputs.edges == "hard"
+    set_edges(volume, hard=inputs.edges == "hard")
     records = _records(volume, inputs, passives, None)
     arrays = prediction_arrays(records, inputs.exposures, passives, bank["generated"])
     if inputs.fiducial_cuts:
@@ -241,8 +244,7 @@ def _candidate_losses(store: Store, inputs: TryInputs, parents: Parents) -> list
     refs = [ref for role, ref in parents.items() if role.startswith("candidate/")]
     if len(refs) == 1:
         return [None]
-    banked = {role: parents[f"valid/{role}"] for role in ("volumes", "bank")}
-    passives, _ = _passives(store, banked)
+    passives = _valid_passives(store, parents)
     trees = (store.get_record(parents[f"candidate/{n}"]) for n in range(1, len(refs) + 1))
     hard = inputs.edges == "hard"
     return [
@@ -301,6 +303,11 @@ def _volumes(store: Store, ref: Ref) -> tuple[Tensor, Tensor]:
 def _passives(store: Store, parents: Parents) -> tuple[BankedPassives, dict[str, Any]]:
     """Volumes with their bank, and what else the bank says."""
     return _cached_passives(store, parents["volumes"].key, parents["bank"].key, _Refs(parents))
+
+
+def _valid_passives(store: Store, parents: Parents) -> BankedPassives:
+    """The validation volumes of a stage that looks at others, too."""
+    return _passives(store, {role: parents[f"valid/{role}"] for role in ("volumes", "bank")})[0]
 
 
 class _Refs:

@@ -68,6 +68,51 @@ def test_the_best_keeper_gives_the_parameters_of_the_smallest_loss(banks):
     assert not all(torch.equal(kept[name], last[name]) for name in last)
 
 
+def test_the_best_by_the_validation_volumes_is_kept_and_their_loss_is_in_the_row(banks):
+    found = trees(banks, ("fit.watch", "valid"), ("fit.callbacks", "[{kind: best_keeper}]"))
+    losses = [tree["row"]["valid"] for tree in found[1:]]
+    assert losses != [tree["row"]["loss"] for tree in found[1:]]
+    best = losses.index(min(losses)) + 1  # a validation loss belongs to the end of its epoch
+    kept, wanted = parameters(result_volume(found[-1])), parameters(restore_volume(found[best]))
+    assert all(torch.equal(kept[name], wanted[name]) for name in wanted)
+    without = trees(banks)
+    assert all(
+        torch.equal(found[-1]["volume"][name], value)
+        for name, value in without[-1]["volume"].items()
+    )  # looking moves nothing
+    assert "valid" not in without[-1]["row"]
+
+
+def test_a_fit_that_watches_the_validation_volumes_stops_by_them(banks):
+    guards = ("fit.guards", "{early: {patience: 1, min_change: 1000}}")
+    study = changed(ONE_PHASE, OPTIMISER, guards, ("fit.watch", "valid"))
+    with begin(study, banks) as run:
+        for name in ("make_volumes", "transport_muons", "start_fit", "fit_epoch"):
+            run.all(PlainStage(name))
+    epochs = [stage for stage in plan_study(study) if stage.name == "fit_epoch"]
+    assert epochs[0].parents["valid/bank"] != epochs[0].parents["bank"]
+    made = [banks.find("checkpoint", stage.key) for stage in epochs]
+    assert [ref is not None for ref in made] == [True, True, False]
+    assert made[1].metrics["stopped"]
+
+
+def test_the_weight_of_the_cost_is_the_median_error_and_the_detector_waits_for_it(banks):
+    loss = [
+        ("constraints", "{area: null}"),
+        ("loss", "{kind: volume_mse, correct: false, target_budget: 5}"),
+    ]
+    warmup = ("fit.callbacks", "[{kind: cost_coef_warmup, epochs: 2}]")
+    found = trees(banks, *loss, warmup, ("fit.phases", "[{name: only, epochs: 1}]"))
+    assert len(found) == 4  # the start, two epochs of the warm-up, one of the fit
+    weights = [float(tree["loss"]["_cost_coef"]) for tree in found[1:]]
+    first = trees(banks, *loss)[1]
+    assert weights[0] == float(first["loss"]["_cost_coef"])  # that of the first volume
+    assert weights[1] == weights[2] != weights[0]
+    start, before, after = (heights(restore_volume(found[i])) for i in (0, 2, 3))
+    assert torch.equal(start, before)
+    assert not torch.equal(start, after)
+
+
 def heights(volume):
     return torch.stack([panel.z.detach() for panel in detector_panels(volume.get_detectors())])
 

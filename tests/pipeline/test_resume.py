@@ -50,11 +50,15 @@ LOSS: dict[str, list[Change]] = {
     "spread_range": [("loss", "{kind: spread_range}")],
     "expected_mse": [("loss", "{kind: expected_mse}")],
     "volume_mse": [("loss", "{kind: volume_mse}")],
-    "volume_mse plain": [("loss", "{kind: volume_mse, correct: false}")],
+    "volume_mse plain": [
+        ("loss", "{kind: volume_mse, correct: false, target_budget: 5}"),
+        ("constraints", "{area: null}"),
+        ("fit.phases[0].callbacks", "[{kind: cost_coef_warmup}]"),
+    ],
     "voxel_x0": [("loss", "{kind: voxel_x0}"), ("inference", "{kind: voxel_x0}")],
 }
-OF_OTHER_SCENES = {"volume_class", "volume_int_class", "voxel_class", "ladle_layer", "own"}
-BUILT_IN = sorted(set(CALLBACKS) - {"own"})
+OF_OTHER_SCENES = {"volume_class", "voxel_class", "volume_int_class", "ladle_layer", "own"}
+BUILT_IN = sorted(set(CALLBACKS) - {"own", "cost_coef_warmup"})
 FEATURE: dict[str, list[Change]] = {
     "search of rates": [],
     "rates": [("fit.phases[0].find_rates", "null"), ("rates", "1e-3")],
@@ -63,6 +67,7 @@ FEATURE: dict[str, list[Change]] = {
     "ties": [("fit.parameters", "{z: {tie: rigid}, xy: {tie: all}}")],
     "mirror": [("fit.mirror", "true")],
     "guards": [("fit.guards", "{early: {patience: 9}, divergence: {factor: 1e6}}")],
+    "validation": [("fit.watch", "valid"), ("fit.callbacks", "[{kind: best_keeper}]")],
     "callbacks": [("fit.callbacks", f"[{', '.join(f'{{kind: {k}}}' for k in BUILT_IN)}]")],
 }
 Case = tuple[str, ...]

@@ -53,6 +53,8 @@ class FitParams:
     val_passives: Any = None
     tst_passives: Any = None
     passive_bs: int | None = None
+    valid_bs: int | None = None
+    """Volumes of a batch of validation; None: as in training."""
     mean_loss: Tensor | None = None
     """What is differentiated at the end of a batch; callbacks may replace it."""
     n_epochs: int | None = None

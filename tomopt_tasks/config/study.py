@@ -4,6 +4,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from tomopt_tasks.config.callback_checks import check_callbacks
 from tomopt_tasks.config.constraints import Constraints
 from tomopt_tasks.config.detector_checks import check_detector
 from tomopt_tasks.config.detector_file import DetectorFile
@@ -188,6 +189,7 @@ class Study(_StudyParts[DetectorSettings]):
             n_volumes = self.scenes.train.n_volumes
             learned = self.inference.kind == "learned"
             check_fit(self.fit, self.detectors, self.world, n_volumes, learned=learned)
+            check_callbacks(self.fit, self.loss, learned=learned)
         check_exposures(self.evaluation.exposures, self.muons.per_volume)
         return self
 

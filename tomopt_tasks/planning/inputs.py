@@ -68,7 +68,10 @@ class StartInputs(Config):
 
 
 class EpochInputs(Config):
-    """Reads of ``fit_epoch``; parents: checkpoint, volumes, bank."""
+    """Reads of ``fit_epoch``; parents: checkpoint, volumes, bank.
+
+    Where an epoch looks at the validation volumes, ``valid/volumes`` and ``valid/bank``, too.
+    """
 
     phase: Phase
     """Settings of the phase; name and number of epochs are neutral."""
@@ -88,6 +91,8 @@ class EpochInputs(Config):
     """What is minimised."""
     seed: int
     """Names the streams of the fit."""
+    edges: Literal["hard", "smooth"] | None = None
+    """Edges of the panels before the validation volumes; none: the epoch does not look at them."""
 
 
 class TrainInputs(Config):

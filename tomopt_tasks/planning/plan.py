@@ -218,6 +218,9 @@ class _Planner:
     ) -> Stage:
         inputs = self._epoch_inputs(index, phase_epoch, epoch)
         phase = self.study.fit.phases[index]
+        if phase.watch == "valid":
+            seen = {f"valid/{role}": each for role, each in self.banks["valid", 0].items()}
+            parents = {**parents, **seen}
         n_search = phase.total_epochs - phase.epochs
         what, number = ("search", phase_epoch + 1), ("epoch", phase_epoch + 1 - n_search)
         word, count = what if phase_epoch < n_search else number
@@ -235,6 +238,7 @@ class _Planner:
             inference=self.study.inference,
             loss=self.study.loss,
             seed=self.study.fit.seed,
+            edges=self.study.evaluation.edges if phase.watch == "valid" else None,
         )
 
     def _learned(self) -> LearnedSettings | None:

@@ -236,6 +236,7 @@ class PhaseBuilder:
         """The callbacks of the phase, in the order in which they must run."""
         phase = self.phase
         result = [*build_own_callbacks(phase.callbacks, first=True), *loss]
+        result += build_callbacks(phase.callbacks, ("cost_coef_warmup",))
         if phase.find_rates is not None:
             searched = {
                 name: self._step(name)

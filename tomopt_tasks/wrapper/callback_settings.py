@@ -37,10 +37,27 @@ class PanelCentringSettings(Config):
 
 
 class BestKeeperSettings(Config):
-    """The phase ends with the parameters that had the smallest training loss, not with the last."""
+    """The phase ends with the parameters that had the smallest loss, not with the last.
+
+    A training loss belongs to the parameters before the updates of its epoch, a validation loss
+    (``watch: valid``) to those after them.
+    """
 
     kind: Literal["best_keeper"] = "best_keeper"
     """Name of this callback."""
+
+
+class CostCoefWarmupSettings(Config):
+    """Sets the weight of the cost term to the median error of the training volumes.
+
+    The detector stands still meanwhile, as in a search of rates. For losses of one volume with a
+    target budget.
+    """
+
+    kind: Literal["cost_coef_warmup"] = "cost_coef_warmup"
+    """Name of this callback."""
+    epochs: Count = 1
+    """Epochs that it looks at; >= 1; they come before the epochs of the phase."""
 
 
 class OwnCallbackSettings(OwnPart):
@@ -55,6 +72,7 @@ _Any = (
     | NoMoreNaNsSettings
     | PanelCentringSettings
     | BestKeeperSettings
+    | CostCoefWarmupSettings
     | OwnCallbackSettings
 )
 CallbackSettings = Annotated[_Any, Field(discriminator="kind")]

@@ -96,6 +96,13 @@ def model_of(tree: Mapping[str, Any]) -> LearnedSettings | None:
     return None if saved is None else LearnedSettings.model_validate(saved)
 
 
+def set_edges(volume: Volume, *, hard: bool) -> None:
+    """Say whether panels end at their edges when they do not train."""
+    for layer in volume.get_detectors():
+        for panel in layer.panels:
+            panel.realistic_validation = hard
+
+
 def from_checkpoint(
     store: Any,
     ref: Any,
@@ -174,6 +181,7 @@ class PhaseFit:
         *,
         new: bool,
         between_steps: BetweenSteps | None = None,
+        valid: BankedPassives | None = None,
     ) -> None:
         """One epoch of the loop, or the rest of one that was taken apart in its middle.
 
@@ -183,6 +191,7 @@ class PhaseFit:
             volumes_per_step: volumes of one update.
             new: whether the phase begins, so that nothing of it is to be taken up.
             between_steps: called after each update but the last.
+            valid: volumes that the epoch ends with a look at, in one batch and without an update.
         """
         self.wrapper.to(passives.x0.device)
         n_muons = passives.state.shape[1]
@@ -192,8 +201,9 @@ class PhaseFit:
         self.wrapper.begin(
             [*self.callbacks, self.recorder],
             trn_passives=passives,
-            val_passives=None,
+            val_passives=valid,
             passive_bs=min(volumes_per_step, len(passives)),
+            valid_bs=None if valid is None else len(valid),
             n_mu_per_volume=n_muons,
             mu_bs=n_muons,
             epoch=epoch,
@@ -296,9 +306,7 @@ def validation_loss(
         The loss; None if it is not finite, or no volume has a prediction.
     """
     volume = result_volume(tree)
-    for layer in volume.get_detectors():
-        for panel in layer.panels:
-            panel.realistic_validation = hard
+    set_edges(volume, hard=hard)
     loss_func, callbacks = build_loss(loss)
     if isinstance(loss_func, torch.nn.Module) and tree["loss"]:
         loss_func.load_state_dict(tree["loss"])

@@ -7,6 +7,7 @@ from tomopt_tasks.callbacks.detector import PanelCentring
 from tomopt_tasks.callbacks.gradients import NoMoreNaNs
 from tomopt_tasks.callbacks.nonfinite import GradientRecord
 from tomopt_tasks.callbacks.stopping import BestKeeper, DivergenceGuard, EarlyStopping
+from tomopt_tasks.callbacks.warmup import CostCoefWarmup
 from tomopt_tasks.core import UserError
 from tomopt_tasks.own import build_own
 from tomopt_tasks.wrapper.callback_settings import CallbackSettings, OwnCallbackSettings
@@ -29,6 +30,7 @@ def build_guards(guards: Guards) -> list[Callback]:
 
 MAKERS: Mapping[str, Callable[..., Callback]] = {
     "gradient_record": lambda found: GradientRecord(found.max_sources, per_epoch=True),
+    "cost_coef_warmup": lambda found: CostCoefWarmup(found.epochs),
     "no_more_nans": lambda _: NoMoreNaNs(),
     "panel_centring": lambda _: PanelCentring(),
     "best_keeper": lambda _: BestKeeper(restore=False),  # a checkpoint can be followed by more

@@ -74,6 +74,8 @@ class VolumeLoop:
     def _scan_volumes(self, passives: Passives) -> None:
         fit = self.fit_params
         size = None if fit.state == "test" else (fit.passive_bs or 1)
+        if fit.state == "valid":
+            size = fit.valid_bs or size
         done = fit.n_done if fit.state == "train" else 0
         self._graphs, self._kept = 0, []
         for scan in scans(passives, size, done):

@@ -1,5 +1,6 @@
 """What an epoch leaves in its row of the history, and a prediction beside its numbers."""
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -30,6 +31,8 @@ class EpochRow(Callback):
         self.grad_norms: dict[str, list[float]] = {}
         self.budget_slopes: list[float] = []
         self.height_slopes: list[list[float]] = []
+        self.skipped = 0
+        self.valid: float | None = None
 
     def on_scatter_end(self) -> None:
         """Mean acceptance of the muons of each volume."""
@@ -42,6 +45,17 @@ class EpochRow(Callback):
                 here = per_volume.shape[1]
                 means = [(self.accepted.pop() * before + means[0] * here) / (before + here)]
             self.accepted += means
+
+    def on_volume_batch_end(self) -> None:
+        """Loss of the validation volumes, which are one batch."""
+        loss = self.fit_params.mean_loss
+        if self.fit_params.state == "valid" and loss is not None:
+            self.valid = float(loss.detach().sum())
+
+    def on_epoch_end(self) -> None:
+        """How many training volumes gave no prediction."""
+        if self.fit_params.state == "train":
+            self.skipped = self.fit_params.n_skipped
 
     def on_backwards_end(self) -> None:
         """Loss of the batch and the norm of the gradient of every optimiser."""
@@ -70,6 +84,9 @@ class EpochRow(Callback):
             self.budget_slopes.append(float(budget.grad))
             budget.grad = None  # no optimiser clears it
 
+    def _finite_valid(self) -> float | None:
+        return self.valid if self.valid is not None and math.isfinite(self.valid) else None
+
     def row(self) -> dict[str, Any]:
         """The row, in JSON types."""
         wrapper = self.attached
@@ -82,7 +99,8 @@ class EpochRow(Callback):
             "acceptance": _mean(self.accepted),
             "budget_slope": _mean(self.budget_slopes),
             "height_slopes": [_mean(list(each)) for each in zip(*self.height_slopes, strict=True)],
-            "skipped_volumes": self.fit_params.n_skipped,
+            "skipped_volumes": self.skipped,
+            **({} if self.fit_params.val_passives is None else {"valid": self._finite_valid()}),
             "stopped": bool(self.fit_params.stop),
             "searching": bool(self.fit_params.skip_opt_step),
             "rates": {name: wrapper.get_opt_lr(name) for name in wrapper.opts},

@@ -21,7 +21,7 @@ from tomopt_tasks.quantities import (
     PositiveNumber,
     Seed,
 )
-from tomopt_tasks.wrapper.callback_settings import CallbackSettings
+from tomopt_tasks.wrapper.callback_settings import CallbackSettings, CostCoefWarmupSettings
 from tomopt_tasks.wrapper.guard_settings import Guards
 from tomopt_tasks.wrapper.optimiser_settings import OptimiserSettings, SGDSettings
 from tomopt_tasks.wrapper.schedule_settings import ScheduleSettings, completed
@@ -170,6 +170,9 @@ class _Common(Config):
     """Learning rates along the phase; null: constant."""
     limits: Limits = Limits()
     """Largest change per update."""
+    watch: Literal["train", "valid"] = "train"
+    """Whose loss early stopping and the best keeper judge by: of the training volumes, or of the
+    validation volumes, which every epoch then ends with a look at."""
     guards: Guards = Guards()
     """What ends a phase early or keeps bad updates away."""
     callbacks: tuple[CallbackSettings, ...] = ()
@@ -189,8 +192,11 @@ class Phase(_Common):
 
     @property
     def total_epochs(self) -> int:
-        """All epochs, those of the search of rates included."""
-        return self.epochs + (self.find_rates.epochs if self.find_rates else 0)
+        """All epochs, those of the search of rates and of warm-ups included."""
+        warmups = [
+            each.epochs for each in self.callbacks if isinstance(each, CostCoefWarmupSettings)
+        ]
+        return self.epochs + (self.find_rates.epochs if self.find_rates else 0) + sum(warmups)
 
     def rule(self, parameter: Parameter, group: str) -> Literal["free", "frozen"] | Tie:
         """The rule of one parameter in one group, ``freeze`` included."""
