@@ -38,7 +38,11 @@ def load_study(path: FilePath | str, overrides: Sequence[Override] = ()) -> Stud
         UserError: one sentence with the place in the file: what is wrong, the value got, what is
             allowed and how to cure it.
     """
-    document = compose(FilePath(path), overrides)
+    return study_of(compose(FilePath(path), overrides))
+
+
+def study_of(document: Document) -> Study:
+    """The study that a tree describes; see ``load_study``."""
     admit_own_parts(document)
     admit_input_files(document)
     try:

@@ -193,6 +193,18 @@ class Study(_StudyParts[DetectorSettings]):
         check_exposures(self.evaluation.exposures, self.muons.per_volume)
         return self
 
+    @classmethod
+    def from_volume(
+        cls,
+        volume: Any,  # noqa: ANN401 - a Volume; torch is imported when it is there
+        wrapper: Any = None,  # noqa: ANN401
+        **parts: Any,  # noqa: ANN401
+    ) -> "Study":
+        """The study of what a notebook has built; see ``config.from_volume.study_from_volume``."""
+        from tomopt_tasks.config.from_volume import study_from_volume  # noqa: PLC0415
+
+        return study_from_volume(volume, wrapper, **parts)
+
     @property
     def baselines(self) -> tuple[str, ...]:
         """Designs to compare with: all in ``compare`` but the start and the result of the fit."""
