@@ -121,8 +121,7 @@ def try_start(store: Store, key: str, inputs: TryInputs, parents: Parents) -> Re
         fit.run(passives, each.epoch, each.volumes_per_step, new=new)
         tree = fit.tree()
         partial.between_steps(each.epoch + 1, partial_of(tree))
-    choice = {"candidate": chosen + 1, "losses": losses}
-    metrics = tree["row"] | {"choice": choice}
+    metrics = tree["row"] | {"choice": {"candidate": chosen + 1, "losses": losses}}
     ref = store.put_record("checkpoint", key, tree, metrics, _panel_view(tree["row"]))
     partial.clear()
     return ref
@@ -134,16 +133,12 @@ def fit_epoch(store: Store, key: str, inputs: EpochInputs, parents: Parents) -> 
     before = partial.latest() or store.get_record(parents["checkpoint"])
     passives, _ = _passives(store, parents)
     new, size = inputs.phase_epoch == 0, inputs.volumes_per_step
-    begins = new and before.get("half") is None
-    between_steps = partial.between_steps
-    fit = _limited(
-        PhaseFit(before, inputs.phase, inputs.inference, inputs.loss, inputs.seed, new=begins)
-    )
-    valid = None
-    if inputs.edges is not None:
-        valid = _valid_passives(store, parents)
-        set_edges(fit.wrapper.volume, hard=inputs.edges == "hard")
-    fit.run(passives, inputs.epoch, size, new=new, between_steps=between_steps, valid=valid)
+    parts = (inputs.phase, inputs.inference, inputs.loss, inputs.seed)
+    fit = _limited(PhaseFit(before, *parts, new=new and before.get("half") is None))
+    valid = _passives(store, parents, "valid/")[0] if inputs.edges else None
+    set_edges(fit.wrapper.volume, hard=inputs.edges == "hard")
+    steps = partial.between_steps
+    fit.run(passives, inputs.epoch, size, new=new, between_steps=steps, valid=valid)
     tree = fit.tree()
     ref = store.put_record("checkpoint", key, tree, tree["row"], _panel_view(tree["row"]))
     partial.clear()
@@ -244,7 +239,7 @@ def _candidate_losses(store: Store, inputs: TryInputs, parents: Parents) -> list
     refs = [ref for role, ref in parents.items() if role.startswith("candidate/")]
     if len(refs) == 1:
         return [None]
-    passives = _valid_passives(store, parents)
+    passives, _ = _passives(store, parents, "valid/")
     trees = (store.get_record(parents[f"candidate/{n}"]) for n in range(1, len(refs) + 1))
     hard = inputs.edges == "hard"
     return [
@@ -300,21 +295,19 @@ def _volumes(store: Store, ref: Ref) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(dataset.array("x0")), torch.from_numpy(dataset.array("target"))
 
 
-def _passives(store: Store, parents: Parents) -> tuple[BankedPassives, dict[str, Any]]:
-    """Volumes with their bank, and what else the bank says."""
-    return _cached_passives(store, parents["volumes"].key, parents["bank"].key, _Refs(parents))
-
-
-def _valid_passives(store: Store, parents: Parents) -> BankedPassives:
-    """The validation volumes of a stage that looks at others, too."""
-    return _passives(store, {role: parents[f"valid/{role}"] for role in ("volumes", "bank")})[0]
+def _passives(
+    store: Store, parents: Parents, of: str = ""
+) -> tuple[BankedPassives, dict[str, Any]]:
+    """Volumes with their bank, and what else the bank says; ``of``: where their roles begin."""
+    refs = _Refs(parents[f"{of}volumes"], parents[f"{of}bank"])
+    return _cached_passives(store, refs.volumes.key, refs.bank.key, refs)
 
 
 class _Refs:
     """Refs beside a cache key: equal whatever they hold, since the keys decide."""
 
-    def __init__(self, parents: Parents) -> None:
-        self.volumes, self.bank = parents["volumes"], parents["bank"]
+    def __init__(self, volumes: Ref, bank: Ref) -> None:
+        self.volumes, self.bank = volumes, bank
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Refs)
