@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 
+from tests.laws.parts import make_volume
 from tests.unit.wrapper.common import notebook_volume, passives
 from tomopt_tasks.config.dump import dump_study
 from tomopt_tasks.config.load import load_study
@@ -154,6 +155,11 @@ def test_what_a_study_cannot_say_ends_in_a_sentence(more, message):
     volume = notebook_volume()
     with pytest.raises(UserError, match=message):
         Study.from_volume(volume, wrapped(volume, **more))
+
+
+def test_heat_maps_are_written_by_hand():
+    with pytest.raises(UserError, match=r"above\[0\] is a DetectorHeatMap, but only panels"):
+        Study.from_volume(make_volume("DetectorHeatMap"))
 
 
 def test_what_would_be_no_valid_study_says_where():

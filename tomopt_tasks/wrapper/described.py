@@ -99,7 +99,10 @@ def describe_layers(volume: Any) -> list[Tree]:
 
 def _panel(panel: Any, name: str) -> Tree:
     if not isinstance(panel, DetectorPanel):
-        raise UserError(f"{name} is a {type(panel).__name__}, but a study has panels only")
+        raise UserError(
+            f"{name} is a {type(panel).__name__}, but only panels can be told from a volume; write "
+            "the detector of the study by hand"
+        )
     soft = isinstance(panel, SigmoidDetectorPanel)
     return {
         "name": name,
