@@ -9,11 +9,13 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo headline parity bench bench-peer test inventory long torture e2e fast lint clean
+.PHONY: help demo headline reality starts parity bench bench-peer test inventory long torture e2e fast lint clean
 
 help:
 	@echo "make demo   optimise the ladle-furnace detector of data/studies/ladle_furnace.yaml"
 	@echo "make headline  ten fits under two acceptances against the human designs; resumable"
+	@echo "make reality  the same comparison where something is less convenient; resumable"
+	@echo "make starts  one fit and the best of four from twenty random detectors: the regret"
 	@echo "make parity  the published ladle table computed as published, and what its errors do"
 	@echo "make bench  CPU time per muon, growth with muons and voxels, banks, rounding"
 	@echo "make bench-peer  the same workloads beside the public release of TomOpt, in .venv-peer"
@@ -31,6 +33,13 @@ demo: .venv/runtime.stamp
 
 headline: .venv/runtime.stamp
 	$(BIN)/tomopt campaign run data/campaigns/ladle_headline.yaml
+
+reality: .venv/runtime.stamp
+	$(BIN)/tomopt campaign run data/campaigns/ladle_reality.yaml
+
+starts: .venv/dev.stamp
+	$(BIN)/tomopt campaign run data/campaigns/ladle_starts.yaml
+	$(BIN)/python -m tests.benchmarks.regret data/campaigns/ladle_starts.yaml
 
 parity: .venv/dev.stamp
 	$(BIN)/python -m tests.benchmarks.parity --seeds 10 --switches
