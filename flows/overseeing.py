@@ -93,15 +93,22 @@ class Overseer:
         )
 
     def _now(self) -> list[dict[str, str]]:
-        """The jobs that run, with the epoch of each."""
+        """The jobs that run, with epoch and loss of each."""
         stored = set(self.store.keys("checkpoint")) if self._running else set()
         rows = []
         for job, began in self._running.values():
-            done = sum(key in stored for key in job.epochs)
-            epochs = f"{done} of {len(job.epochs)} epochs" if job.epochs else ""
+            done = [key for key in job.epochs if key in stored]
+            epochs = f"{len(done)} of {len(job.epochs)} epochs" if job.epochs else ""
+            loss = self._loss(done[-1]) if done else ""
             took = duration(time.monotonic() - began)
-            rows.append({"job": job.name, "so far": epochs, "for": took})
+            rows.append({"job": job.name, "so far": epochs, "loss": loss, "for": took})
         return rows
+
+    def _loss(self, key: str) -> str:
+        """Loss of a stored epoch."""
+        ref = self.store.find("checkpoint", key)
+        loss = ref.metrics.get("loss") if ref is not None else None
+        return f"{loss:.4g}" if isinstance(loss, float) else ""
 
     def again(self) -> str:
         """What a person does next."""

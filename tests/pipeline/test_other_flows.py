@@ -119,8 +119,9 @@ def test_a_campaign_says_which_jobs_run_now_and_their_epochs(flows, store, file,
     told.began(Job("a", print, (), epochs=epochs))
     told.began(Job("b", print, ()))
     (a, b) = told.standing("running").tables["Now"]
-    assert (a["job"], a["so far"]) == ("a", "4 of 5 epochs")
-    assert (b["job"], b["so far"]) == ("b", "")
+    last = store.find("checkpoint", epochs[-2]).metrics["loss"]
+    assert (a["job"], a["so far"], a["loss"]) == ("a", "4 of 5 epochs", f"{last:.4g}")
+    assert (b["job"], b["so far"], b["loss"]) == ("b", "", "")
     told.ended(Outcome("a", "done"), 1, 3)
     told.ended(Outcome("b", "failed", "it was killed"), 2, 3)
     standing = told.standing("running")
