@@ -55,7 +55,7 @@ def optimise(
         run.all(tasks.train_model)  # where a network reads the muons: one for each other design
         run.all(tasks.predict)  # every design on the banks for calibration and test
         run.all(tasks.evaluate)  # errors, and ratios to the best baseline
-    watch.page.report(write_report(results, run.id).data)
+    watch.page.report(write_report(results, run.id, again=bool(run.executed)).data)
     return run.id
 
 

@@ -12,6 +12,7 @@ from tests.pipeline.test_parts import chosen
 from tomopt_tasks.caching.closure import CARRIERS, package_sources
 from tomopt_tasks.config.load import load_detector
 from tomopt_tasks.planning.plan import KINDS, plan_study
+from tomopt_tasks.reports import page as page_module
 from tomopt_tasks.runs import body
 from tomopt_tasks.runs.judging import judge
 from tomopt_tasks.runs.manifest import find_run
@@ -101,6 +102,30 @@ def test_a_report_is_made_again_from_the_store(store):
     page.unlink()
     write_report(store, run)
     assert page.read_text() == before
+
+
+def test_a_page_of_the_same_results_is_not_drawn_again(store, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(page_module, "render_html", lambda data: drawn.append(data) or "a page\n")
+    outputs = write_report(store, find_run(store, "tiny"))
+    page = outputs.report.read_text()
+    assert page.startswith("a page\n<!-- ")
+
+    def again(study=None):
+        drawn.clear()
+        rerun(study or tiny(), store)
+        write_report(store, find_run(store, "tiny"), again=False)
+        return len(drawn)
+
+    assert again() == 0
+    assert outputs.report.read_text() == page
+    outputs.report.write_text(page[:-20])
+    assert again() == 1
+    outputs.detector_csv.unlink()
+    assert again() == 1
+    assert again(changed(("report.title", "Another"))) == 1
+    assert again() == 1
+    assert again() == 0
 
 
 def test_keyed_objects_name_no_study_host_or_time(store):

@@ -45,7 +45,8 @@ def run_plain(study: Study, store: Store, request: Request) -> Finished:
         told(run) as epoch,
     ):
         run_all(run, epoch)
-    return Finished(write_report(store, run.id), len(body.executed) - counted)
+    outputs = write_report(store, run.id, again=bool(run.executed))
+    return Finished(outputs, len(body.executed) - counted)
 
 
 def run_flow(flow: Callable[..., str], store: Store, request: Request) -> Finished:

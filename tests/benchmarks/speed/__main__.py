@@ -22,6 +22,7 @@ from tests.benchmarks.speed import scaling
 from tests.benchmarks.speed.banks import MADE, bank_times, machine
 from tests.benchmarks.speed.cases import CASES
 from tests.benchmarks.speed.engine import BankedStep, Step
+from tests.benchmarks.speed.pipeline import costs
 from tests.benchmarks.speed.rounding import gradient_errors
 from tests.benchmarks.speed.timing import Arm, Load, clocked, digits, interleave, ratios, spread
 from tomopt_tasks.store.opening import open_store
@@ -99,11 +100,20 @@ def rounding(rounds: int, load: Load) -> Rows:
     return rows
 
 
+def overheads(rounds: int, load: Load) -> Rows:
+    """What the pipeline costs beyond the physics."""
+    return [
+        {"what": what, "CPU [ms]": digits(1e3 * cpu), "wall [ms]": digits(1e3 * wall)}
+        for what, (cpu, wall) in costs(load)
+    ]
+
+
 PARTS: dict[str, Callable[[int, Load], Rows]] = {
     "workloads": workloads,
     "growth": growth,
     "banks": banks,
     "rounding": rounding,
+    "pipeline": overheads,
 }
 
 
