@@ -110,11 +110,12 @@ class LocalBackend:
             top.parent.rmdir()
 
     def move(self, source: str, target: str) -> None:
-        """Rename within the folder."""
+        """Rename within the folder; its age begins anew, as in a bucket."""
         with self._told("write to"), contextlib.suppress(FileNotFoundError):
             origin, goal = self._path(source), self._path(target)
             self._make_folder(goal.parent)
             origin.rename(goal)
+            os.utime(goal)
             _sync_folder(origin.parent)
 
     def _path(self, path: str) -> Path:

@@ -46,6 +46,16 @@ def test_leftovers_go_and_committed_objects_stay(littered, key_of):
     assert not (littered.backend.root / f"volumes/{key_of(3)[:2]}/{key_of(3)}").exists()
 
 
+def test_what_was_set_aside_today_stays_today_however_old_it_is(store, key_of, object_file):
+    ref = store.put_record("checkpoint", key_of(1), {"a": 1})
+    object_file(ref).write_bytes(b"damaged")
+    age(store, 1000)
+    assert open_store(store.url).find("checkpoint", key_of(1)) is None
+    assert store.gc() == []
+    age(store, 25)
+    assert [item.why for item in store.gc()] == ["it was set aside as damaged"]
+
+
 def test_young_leftovers_may_belong_to_a_live_writer(littered):
     age(littered, 23)
     assert littered.gc() == []
