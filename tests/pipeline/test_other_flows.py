@@ -130,6 +130,20 @@ def test_a_campaign_says_which_jobs_run_now_and_their_epochs(flows, store, file,
     assert standing.tables["Without a result"][0]["error"] == "it was killed"
 
 
+def test_a_store_that_does_not_answer_while_a_campaign_is_watched_does_not_end_it(
+    flows, store, file, monkeypatch, caplog
+):
+    monkeypatch.setattr(flows.overseeing, "Voice", lambda about: None)
+    told = flows.overseeing.Overseer(load_campaign(file), store)
+
+    def fail(kind):
+        raise OSError("the network is down")
+
+    monkeypatch.setattr(told, "store", SimpleNamespace(keys=fail))
+    told.began(Job("a", print, (), epochs=("key",)))
+    assert "the network is down" in caplog.text
+
+
 def test_a_judgement_has_a_name_tags_state_and_event(flows, store, client, heard):
     (run_id,) = store.runs()
     detector = TINY.parents[2] / "data" / "studies" / "detectors" / "human_tuned.yaml"

@@ -101,7 +101,7 @@ class Page:
         now = time.monotonic()
         if now - self._table_at >= max(STATUS_EVERY, SHARE * (now - self._began)):
             self._table_at = now
-            tell()
+            self._safely(tell)
 
     def _show(self, done: int, total: int, tell: Callable[[], None]) -> None:
         now, last = time.monotonic(), done == total
