@@ -47,6 +47,7 @@ from tomopt_tasks.wrapper.checkpoint import (
 )
 from tomopt_tasks.wrapper.observers import PredictionRecord, geometry
 from tomopt_tasks.wrapper.scans import BankedPassives
+from tomopt_tasks.wrapper.warm import warm_start
 
 Parents = Mapping[str, Ref]
 PANEL_COLUMNS = ("x", "y", "z", "span_x", "span_y")
@@ -100,7 +101,8 @@ def transport_muons(store: Store, key: str, inputs: BankInputs, parents: Parents
 
 def start_fit(store: Store, key: str, inputs: StartInputs, parents: Parents) -> Ref:
     """Checkpoint 0: the detector before the first update."""
-    tree = first_tree(inputs.world, inputs.detector, inputs.model, inputs.seed)
+    first = first_tree(inputs.world, inputs.detector, inputs.model, inputs.seed)
+    tree = warm_start(first, store, inputs.checkpoint)
     return store.put_record("checkpoint", key, tree, tree["row"], _panel_view(tree["row"]))
 
 
@@ -299,15 +301,14 @@ def _passives(
     store: Store, parents: Parents, of: str = ""
 ) -> tuple[BankedPassives, dict[str, Any]]:
     """Volumes with their bank, and what else the bank says; ``of``: where their roles begin."""
-    refs = _Refs(parents[f"{of}volumes"], parents[f"{of}bank"])
-    return _cached_passives(store, refs.volumes.key, refs.bank.key, refs)
+    refs = _Refs((parents[f"{of}volumes"], parents[f"{of}bank"]))
+    return _cached_passives(store, refs[0].key, refs[1].key, refs)
 
 
-class _Refs:
+class _Refs(tuple[Ref, Ref]):
     """Refs beside a cache key: equal whatever they hold, since the keys decide."""
 
-    def __init__(self, volumes: Ref, bank: Ref) -> None:
-        self.volumes, self.bank = volumes, bank
+    __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Refs)
@@ -321,11 +322,10 @@ def _cached_passives(
     store: Store, _volumes_key: str, _bank_key: str, refs: _Refs
 ) -> tuple[BankedPassives, dict[str, Any]]:
     """Small banks stay in memory between the epochs of a process."""
-    x0, target = (part.to(compute_device()) for part in _volumes(store, refs.volumes))
-    bank = store.open_dataset(refs.bank)
-    generated = bank.array("generated")[0]
+    x0, target = (part.to(compute_device()) for part in _volumes(store, refs[0]))
+    bank = store.open_dataset(refs[1])
     return BankedPassives(x0, target, _states(bank)), {
-        "generated": generated,
+        "generated": bank.array("generated")[0],
         "rate_hz": float(bank.attrs["rate_hz"]),
     }
 

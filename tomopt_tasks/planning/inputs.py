@@ -63,6 +63,8 @@ class StartInputs(Config):
     """What learns."""
     model: LearnedSettings | None = None
     """Network that learns with the detector."""
+    checkpoint: str | None = None
+    """Key of a checkpoint whose parameters are taken over."""
     seed: int
     """Names the streams of the fit."""
 

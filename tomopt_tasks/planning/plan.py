@@ -186,6 +186,7 @@ class _Planner:
             detector=detector,
             parameters=fit.parameters,
             model=self._learned(),
+            checkpoint=fit.warm_start if detector is self.study.detectors[fit.start] else None,
             seed=fit.seed,
         )
         return self._add("start_fit", label, inputs, {})

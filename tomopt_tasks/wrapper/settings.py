@@ -210,6 +210,10 @@ class FitSettings(_Common):
 
     start: str = "start"
     """Name of the detector that the fit starts from."""
+    warm_start: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Key of a checkpoint of another fit (``tomopt inspect RUN:STAGE`` prints it), 64 hexadecimal
+    digits: its parameters are those that the fit starts with; all else is as ``start`` says, which
+    has the same panels; null: as ``start`` says."""
     seed: Seed = 1
     """Names the random streams of the fit; default: the seed of the study."""
     multi_start: MultiStart | None = None
