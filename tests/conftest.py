@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -18,6 +19,7 @@ settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
 
 
+HERE = Path(__file__).parent
 SLOW_FOLDERS = {"physics", "laws", "pipeline", "benchmarks", "e2e", "torture"}
 """Samples, sweeps and whole pipelines; `make fast` leaves them out."""
 
@@ -27,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     skip = pytest.mark.skip(reason="needs a CUDA device")
     has_gpu = torch.cuda.is_available()
     for item in items:
-        if SLOW_FOLDERS & set(item.path.parts):
+        if SLOW_FOLDERS & set(item.path.parts[len(HERE.parts) :]):  # wherever the clone lies
             item.add_marker(pytest.mark.slow)
         if "gpu" in item.keywords and not has_gpu:
             item.add_marker(skip)
