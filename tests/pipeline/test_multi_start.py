@@ -4,9 +4,13 @@ import pytest
 import torch
 
 from tests.pipeline.common import changed, counted
+from tomopt_tasks.campaigns.plan import MemberPlan
+from tomopt_tasks.campaigns.state import Times
+from tomopt_tasks.config.members import Member
 from tomopt_tasks.config.starts import random_start
 from tomopt_tasks.core import UserError
 from tomopt_tasks.planning.plan import plan_study
+from tomopt_tasks.runs.manifest import last_made, run_id
 from tomopt_tasks.runs.run import begin, run_all
 from tomopt_tasks.store.opening import open_store
 
@@ -99,6 +103,19 @@ def test_another_seed_changes_the_random_starts_and_what_is_made_from_them(raced
     same = {label for label in before if before[label] == after[label]}
     assert {"start of the fit", "try 1, to epoch 1", "train bank", "start on test"} <= same
     assert not same & {"random start 1", "try 2, to epoch 1", "chosen start", "fine epoch 2"}
+
+
+def test_the_time_of_the_fit_holds_the_starts_that_were_given_up(raced):
+    study, store = raced
+    stages = plan_study(study)
+    run = run_id(study, stages)
+    member = MemberPlan(Member("raced", {}, study, "", {}), stages, run)
+    refs = {stage.key: store.find(stage.kind, stage.key) for stage in stages}
+    made = last_made(store.read_run(run))
+    parts = ("fit_epoch", "try_start")
+    took = [made[stage.key]["seconds"] for stage in stages if stage.name in parts]
+    assert len(took) == 2 + 7
+    assert Times(store, run).fit(member, refs) == pytest.approx(sum(took))
 
 
 @pytest.mark.parametrize(

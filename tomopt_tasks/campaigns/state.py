@@ -79,13 +79,15 @@ class Times:
         self._runs = self._later(campaign)
 
     def fit(self, plan: MemberPlan, refs: Mapping[str, Ref]) -> float | None:
-        """Time that the epochs of a member took [s]; None where it is not known of all.
+        """Time that the epochs of a member took, those of starts that were given up included [s].
+
+        None where it is not known of all.
 
         Args:
             plan: the member.
             refs: its results; an epoch after an early stop is none of its own.
         """
-        epochs = [stage.key for stage in plan.stages if stage.name == "fit_epoch"]
+        epochs = [stage.key for stage in plan.stages if stage.name in ("fit_epoch", "try_start")]
         keys = [key for key in epochs if key in refs and refs[key].key == key]
         self._learn(plan.run)
         while not self._know(keys) and (run := next(self._runs, None)) is not None:
