@@ -75,10 +75,10 @@ def test_fits_of_the_headline_see_ten_sets_of_training_muons():
     assert len({member.study.muons.seed for member in members}) == 1
 
 
-def test_every_case_of_reality_has_the_tuned_human_design():
+def test_every_case_of_reality_has_the_tuned_human_design_and_one_of_two_panels_a_side():
     for table in tables("reality"):
         baselines = [entry.name for entry in table.inputs.entries if entry.baseline]
-        assert baselines == ["baseline_1", "baseline_2", "baseline_tuned"]
+        assert baselines == ["baseline_1", "baseline_2", "baseline_tuned", "baseline_two"]
 
 
 def test_designs_of_two_and_four_panels_share_a_table():
