@@ -2,10 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from tests.pipeline.common import TINY, counted
+from tomopt_tasks.cli import app
 from tomopt_tasks.config.dump import dump_study
 from tomopt_tasks.config.load import load_study
 from tomopt_tasks.config.schema import json_schema
@@ -97,10 +100,26 @@ def stored(study, store, label):
     return store.find(stage.kind, stage.key)
 
 
-def test_a_study_of_own_parts_runs_to_its_evaluation_and_again_from_the_cache(folder, tmp_path):
-    study, store = load_study(TINY, ALL), open_store(tmp_path / "store")
-    with begin(study, store) as run:
-        run_all(run)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Store and folder of a study of own parts that the command has run, trusted by its option."""
+    home = tmp_path_factory.mktemp("finished")
+    (home / "my_parts.py").write_text(MODULE)
+    words = ["run", str(TINY), "--runner", "plain", "--store", str(home / "store")]
+    words += [word for place, text in ALL for word in ("--set", f"{place}={text}")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(TRUST, "")
+        result = CliRunner().invoke(app, [*words, "--trust", str(home)])
+    assert result.exit_code == 0, result.exception
+    return home
+
+
+def test_a_study_of_own_parts_runs_to_its_evaluation_and_again_from_the_cache(
+    finished, monkeypatch
+):
+    monkeypatch.setenv(TRUST, "")
+    trust([finished])
+    study, store = load_study(TINY, ALL), open_store(finished / "store")
     volumes = store.open_dataset(stored(study, store, "train volumes"))
     x0, target = volumes.array("x0"), volumes.array("target")
     layers = [int((grid == 0.01).all((1, 2)).nonzero()[0][0]) for grid in x0]
@@ -113,6 +132,20 @@ def test_a_study_of_own_parts_runs_to_its_evaluation_and_again_from_the_cache(fo
     with counted() as again, begin(study, store) as run:
         run_all(run)
     assert again == []
+
+
+def test_an_object_is_predicted_with_an_own_inferrer_by_who_trusts_it(finished, monkeypatch):
+    monkeypatch.setenv(TRUST, "")
+    x0 = np.full((10, 10, 10), 300.0)
+    x0[5] = 0.01
+    np.savez(finished / "object.npz", x0=x0)
+    words = ["predict", str(finished / "object.npz"), "--with", "tiny", "--design", "start"]
+    words += ["--store", str(finished / "store")]
+    refused = CliRunner().invoke(app, words)
+    assert "my_parts:MeanHeight is not in a trusted folder" in str(refused.exception)
+    shown = CliRunner().invoke(app, [*words, "--trust", str(finished)])
+    assert shown.exit_code == 0, shown.exception
+    assert "object 0: prediction" in shown.stdout
 
 
 @pytest.mark.parametrize(
