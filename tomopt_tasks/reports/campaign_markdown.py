@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tomopt_tasks.reports.campaign_data import CampaignData, TableData, entry_label
 from tomopt_tasks.reports.campaign_figures import histories_figure, table_forest
-from tomopt_tasks.reports.campaign_table import board_table
+from tomopt_tasks.reports.campaign_table import ties, without_ties
 from tomopt_tasks.reports.campaign_words import campaign_headline, campaign_verdict
 from tomopt_tasks.reports.forest import forest_figure
 from tomopt_tasks.reports.markdown import image, markdown_table
@@ -20,7 +20,9 @@ def render_campaign_markdown(data: CampaignData, most: int) -> str:
     """
     parts = [f"# {data.title}: {campaign_headline(data)}", campaign_verdict(data)]
     for index, table in enumerate(data.tables):
-        parts += [f"## {table.label or 'Leaderboard'}", markdown_table(board_table(table))]
+        board = markdown_table(without_ties(table))
+        parts += [f"## {table.label or 'Leaderboard'}", board]
+        parts += ["\n".join(f"- {sentence}" for sentence in ties(table))] if ties(table) else []
         if index < most:
             parts += _pictures(table, f"t{index}")
     parts += ["## Make it again", f"```shell\n{data.command}\n```"]

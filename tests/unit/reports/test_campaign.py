@@ -15,6 +15,7 @@ from tomopt_tasks.evaluation.settings import EvaluationSettings
 from tomopt_tasks.reports.campaign_data import CampaignData, TableData, entry_label, module_offsets
 from tomopt_tasks.reports.campaign_figures import exposure_record, looks_of
 from tomopt_tasks.reports.campaign_goals import goal_rows
+from tomopt_tasks.reports.campaign_markdown import render_campaign_markdown
 from tomopt_tasks.reports.campaign_page import _comparison, render_campaign
 from tomopt_tasks.reports.campaign_pictures import campaign_pictures
 from tomopt_tasks.reports.campaign_table import (
@@ -194,6 +195,8 @@ def test_a_tie_is_a_sentence_below_the_leaderboard_and_no_column():
     assert all("tie" not in row for row in without_ties(tied))
     page = render_campaign(replace(campaign(), tables=[tied]))
     assert "<li>baseline 1: a tie with optimised; about 6 more seeds would tell.</li>" in page
+    markdown = render_campaign_markdown(replace(campaign(), tables=[tied]), most=0)
+    assert "\n- baseline 1: a tie with optimised; about 6 more seeds would tell.\n" in markdown
 
 
 def test_designs_have_the_colours_of_the_other_figures_in_the_one_of_exposures():
