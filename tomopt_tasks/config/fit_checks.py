@@ -1,6 +1,7 @@
 """Whether a fit can run on its detector; each failure names one place."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import get_args
 
 from tomopt_tasks.config.constraints import SAME
@@ -95,6 +96,7 @@ def check_fit(
         )
     if fit.phases:
         _check_ties(fit.phases[0], start, ("detectors", fit.start))
+        _check_late_ties(fit.phases, groups)
         _check_mirror(fit.phases[0], start, world)
 
 
@@ -211,6 +213,27 @@ def _check_ties(phase: Phase, start: DetectorSettings, path: Path) -> None:
                 tied.setdefault(panel.group if tied_to == "group" else "", []).append((here, panel))
         for members in tied.values():
             _check_equal(parameter, members)
+
+
+KEEPING = {"group": ("group", "all"), "all": ("all",), "mirror": ("mirror",)}
+"""Tie -> ties of an earlier phase that leave the panels as this one needs them."""
+
+
+def _check_late_ties(phases: Sequence[Phase], groups: Mapping[str, Sequence[str]]) -> None:
+    """Nothing has drawn panels apart before a phase ties them: a tie keeps differences."""
+    learned = [(parameter, group) for group, names in groups.items() for parameter in names]
+    for (index, phase), (parameter, group) in product(enumerate(phases), learned):
+        rule = phase.rule(parameter, group)  # type: ignore[arg-type]
+        keeping = KEEPING.get(rule.tie, ()) if isinstance(rule, Tie) else ()
+        for earlier in phases[:index] if keeping else ():
+            before = earlier.rule(parameter, group)  # type: ignore[arg-type]
+            kept = before == "frozen" or (isinstance(before, Tie) and before.tie in keeping)
+            if earlier.epochs and not kept:
+                raise Problem(
+                    ("fit", "phases", index, "parameters", parameter),
+                    f'ties {parameter}, but phase {earlier.name} moves those of "{group}" apart; '
+                    "tie them there, too, or write tie: rigid",
+                )
 
 
 def _check_equal(parameter: Parameter, members: Sequence[tuple[Path, PanelSettings]]) -> None:
