@@ -24,8 +24,8 @@ class InputFile(Config):
         file: str,
         info: Any,  # noqa: ANN401 - SerializationInfo cannot be checked at run time
     ) -> str:
-        """What a file is called enters no key: its digest does."""
-        return "" if (info.context or {}).get("key") else file
+        """What a file is called enters no key: its digest does, once it is known."""
+        return "" if self.sha256 and (info.context or {}).get("key") else file
 
 
 def file_digest(file: Path) -> str:

@@ -9,6 +9,7 @@ from tomopt_tasks.core import UserError
 from tomopt_tasks.materials import X0
 from tomopt_tasks.rng import stream
 from tomopt_tasks.volume.grid_files import check_grids, read_grids
+from tomopt_tasks.volume.scene_settings import FileSceneSettings
 from tomopt_tasks.volume.settings import World
 
 WORLD = World(size=(0.3, 0.2), passive=(0.25, 0.65), voxel=0.1, height=1.0)
@@ -146,3 +147,12 @@ def test_grids_of_another_world_are_refused(tmp_path):
         UserError, match=r"centres from z = 0\.3 to 0\.6 m, .* go from 0\.4 to 0\.7"
     ):
         check_grids(grids, moved)
+
+
+def test_a_key_knows_a_file_by_its_digest_or_else_by_its_name():
+    named, other = (FileSceneSettings(file=name) for name in ("a.npz", "b.npz"))
+    key = {"context": {"key": True}}
+    assert named.model_dump(**key) != other.model_dump(**key)
+    digest = {"sha256": "0" * 64}
+    known = [scene.model_copy(update=digest).model_dump(**key) for scene in (named, other)]
+    assert known[0] == known[1]
