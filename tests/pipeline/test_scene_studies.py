@@ -63,7 +63,8 @@ def test_what_is_judged_is_the_stored_grid_or_the_stored_number(ran):
         assert np.array_equal(found.array("truth"), volumes.array("target"))
         assert ((prediction > 0) & (prediction < 1)).all()
         return
-    error = (found.array("x0") - volumes.array("x0")) ** 2
+    error = (1 / found.array("x0") - 1 / volumes.array("x0")) ** 2
+    assert study.inference.error_of == study.loss.of == "density"
     np.testing.assert_allclose(prediction, error.mean((1, 2, 3)) ** 0.5, rtol=1e-12)
     assert (found.array("truth") == 0).all()
     stage = plan_study(study)[-1]

@@ -9,7 +9,7 @@ from tomopt_tasks.config.problems import Problem
 from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.settings import EvaluationSettings
 from tomopt_tasks.inference.learned_settings import LearnedSettings
-from tomopt_tasks.inference.settings import InferenceSettings, predicted
+from tomopt_tasks.inference.settings import InferenceSettings, judged_by_density, predicted
 from tomopt_tasks.inference.x0_settings import DenseBlockSettings, VoxelClassSettings
 from tomopt_tasks.losses.settings import (
     LadleLayerLossSettings,
@@ -17,6 +17,7 @@ from tomopt_tasks.losses.settings import (
     VolumeClassLossSettings,
     VolumeIntClassLossSettings,
     VoxelClassLossSettings,
+    VoxelX0LossSettings,
 )
 from tomopt_tasks.materials import X0, find_material
 from tomopt_tasks.volume.scene_settings import (
@@ -55,6 +56,8 @@ OWN_LOSSES = {
 def fill_loss(loss: LossSettings, inference: InferenceSettings, world: World) -> LossSettings:
     """The loss with the classes and integers of the inference where it leaves them open."""
     learned = inference if isinstance(inference, LearnedSettings) else None
+    if isinstance(loss, VoxelX0LossSettings) and loss.of is None:
+        return loss.model_copy(update={"of": "density" if judged_by_density(inference) else "x0"})
     if isinstance(loss, VoxelClassLossSettings) and loss.materials is None:
         if isinstance(inference, VoxelClassSettings | LearnedSettings):
             return loss.model_copy(update={"materials": inference.materials})

@@ -38,6 +38,9 @@ class LearnedSettings(FromX0):
     """Materials of voxels (names of the material table); read for ``voxel_class``."""
     class_width: PositiveNumber = 0.5
     """Standard deviation of the logarithm of a radiation length; > 0; read for ``voxel_class``."""
+    error_of: Literal["x0", "density"] = "x0"
+    """What errors of voxels are of, with ``x0``: radiation lengths [m], or
+    scattering densities 1 / X0 [1/m]."""
     features: tuple[Feature, ...] = Field(
         default=("total_scatter", "resolution", "poca", "poca_unc"), min_length=1
     )

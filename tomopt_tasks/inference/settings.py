@@ -59,6 +59,11 @@ InferenceSettings = Annotated[
 """Any volume inferrer."""
 
 
+def judged_by_density(inference: InferenceSettings) -> bool:
+    """Whether errors of voxels are of scattering densities [1/m] and not of lengths [m]."""
+    return getattr(inference, "error_of", "x0") == "density" and predicted(inference) == "x0"
+
+
 def predicted(inference: InferenceSettings) -> Literal["number", "x0", "voxel_class"]:
     """What is said of a volume: a number, or radiation lengths or classes of its voxels."""
     if isinstance(inference, VoxelX0Settings):

@@ -74,6 +74,10 @@ class VoxelX0Settings(FromX0):
 
     kind: Literal["voxel_x0"] = "voxel_x0"
     """Name of this inferrer."""
+    error_of: Literal["x0", "density"] = "x0"
+    """What errors of voxels are of: radiation lengths [m], or scattering densities 1 / X0 [1/m].
+    Noise makes tails of radiation lengths, so that who looks away errs less; densities follow the
+    scattering in proportion, and more muons always help."""
 
 
 class VoxelClassSettings(FromX0):

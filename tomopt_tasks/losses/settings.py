@@ -50,10 +50,12 @@ class VolumeMSELossSettings(_Loss):
 
 
 class VoxelX0LossSettings(_Loss):
-    """Mean squared error of the radiation length over all voxels [m2]."""
+    """Mean squared error over all voxels of radiation length [m2] or scattering density [1/m2]."""
 
     kind: Literal["voxel_x0"] = "voxel_x0"
     """Name of this loss."""
+    of: Literal["x0", "density"] | None = None
+    """Radiation lengths, or scattering densities 1 / X0; null: as ``inference.error_of``."""
 
 
 class VoxelClassLossSettings(_Loss):

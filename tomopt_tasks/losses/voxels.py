@@ -1,7 +1,7 @@
 """Losses of predictions for every voxel (spec 6)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -13,11 +13,42 @@ from tomopt_tasks.utils import x0targs_to_classtargs
 
 
 class VoxelX0Loss(AbsDetectorLoss):
-    """Mean squared error of the radiation lengths [m2]; voxels of infinite length do not count."""
+    """Mean squared error of the radiation lengths [m2]; voxels of infinite length do not count.
+
+    Args:
+        target_budget: see :class:`.AbsDetectorLoss`, like the other arguments.
+        budget_smoothing: as there.
+        cost_coef: as there.
+        steep_budget: as there.
+        debug: as there.
+        of: ``density``: error of the scattering densities 1 / X0 instead [1/m2]; all voxels count.
+    """
+
+    def __init__(
+        self,
+        *,
+        target_budget: float | None,
+        budget_smoothing: float = 10,
+        cost_coef: float | None = None,
+        steep_budget: bool = True,
+        debug: bool = False,
+        of: Literal["x0", "density"] = "x0",
+    ) -> None:
+        super().__init__(
+            target_budget=target_budget,
+            budget_smoothing=budget_smoothing,
+            cost_coef=cost_coef,
+            steep_budget=steep_budget,
+            debug=debug,
+        )
+        self.of = of
 
     def get_inference_loss(self, pred: Float[Tensor, "z x y"], volume: Any) -> Float[Tensor, ""]:
-        """Mean squared difference from the volume's radiation lengths."""
+        """Mean squared difference from the volume's radiation lengths, or densities."""
         truth = volume.get_rad_cube().to(pred)
+        if self.of == "density":
+            error: Tensor = ((1.0 / pred - 1.0 / truth) ** 2).mean()
+            return error
         matter = torch.isfinite(truth)
         difference = torch.where(matter, pred - torch.where(matter, truth, 0.0), 0.0)
         return (difference**2).sum() / matter.sum().clamp_min(1)

@@ -39,6 +39,9 @@ FILL_HEIGHT = Target("fill height", "m", "mm", 1000.0)
 RADIATION_LENGTH = Target("radiation length", "m", "mm", 1000.0)
 """Target where every voxel is predicted."""
 
+DENSITY = Target("scattering density", "1/m", "1/m")
+"""Target where voxels are judged by the inverse of their radiation length."""
+
 MATERIAL = Target("material", "", "")
 """Target where the material of every voxel is predicted; errors are shares of wrong voxels."""
 
@@ -103,7 +106,7 @@ def target_of(study: Mapping[str, Any]) -> Target:
         inference.get("predicts") if inference.get("kind") == "learned" else inference.get("kind")
     )
     if kind in ("voxel_x0", "x0") or inference.get("predicts") == "voxels":
-        return RADIATION_LENGTH
+        return DENSITY if inference.get("error_of") == "density" else RADIATION_LENGTH
     if kind == "voxel_class":
         return MATERIAL
     if kind == "dense_block" and scene_of(study).get("kind") not in ("u_lorry", "cargo"):

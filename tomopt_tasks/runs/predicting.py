@@ -40,10 +40,14 @@ class Predicted:
     """What the grids hold: ``x0`` or ``material``."""
     accepted: int
     """Muons that the panels saw, in all volumes."""
+    density: bool = False
+    """Errors of voxels are of scattering densities [1/m]."""
 
     def answer(self) -> Answer:
         """What the command says; grids are left to files."""
         words = {"x0": "RMS error of the radiation lengths [m]"}
+        if self.density:
+            words["x0"] = "RMS error of the scattering densities [1/m]"
         words["material"] = "root of the share of voxels with a wrong material"
         what = words.get(self.grid or "", "prediction")
         values = self.values.tolist()
@@ -111,6 +115,7 @@ def predict_object(store: Store, run: str, file: Path, design: str = FITTED) -> 
         torch.stack(record.grids).numpy() if record.grids else None,
         {"x0": "x0", "voxel_class": "material"}.get(record.predicts),
         int(torch.cat(record.accepted).sum()),
+        record.density,
     )
 
 

@@ -10,7 +10,7 @@ from tomopt_tasks.callbacks.base import Callback, detector_panels
 from tomopt_tasks.callbacks.nonfinite import GradientRecord
 from tomopt_tasks.detectors.heatmap import DetectorHeatMap
 from tomopt_tasks.detectors.heatmap_build import heat_map_row
-from tomopt_tasks.inference.settings import InferenceSettings, predicted
+from tomopt_tasks.inference.settings import InferenceSettings, judged_by_density, predicted
 from tomopt_tasks.materials import find_material
 from tomopt_tasks.utils import x0targs_to_classtargs
 
@@ -122,6 +122,7 @@ class PredictionRecord(Callback):
     def __init__(self, n_cells: int = 40, *, inference: InferenceSettings | None = None) -> None:
         self.n_cells = n_cells
         self.predicts = "number" if inference is None else predicted(inference)
+        self.density = inference is not None and judged_by_density(inference)
         names = getattr(inference, "materials", ()) if self.predicts == "voxel_class" else ()
         self.classes = {find_material(name).x0: i for i, name in enumerate(names)}
         self.grids: list[Tensor] = []
@@ -153,9 +154,10 @@ class PredictionRecord(Callback):
     def on_x0_pred_end(self) -> None:
         """Note the prediction; NaN where no muon was accepted.
 
-        Of radiation lengths, the grid is kept and the root of its mean squared error is noted [m];
-        where there is none, that of a grid of zeros. Of classes, the grid of the likeliest is kept
-        and the root of the share of wrong ones is noted; where there is none, all are wrong.
+        Of radiation lengths, the grid is kept and the root of its mean squared error is noted [m],
+        or that of their inverses [1/m]; where there is none, that of a grid of zeros. Of classes,
+        the grid of the likeliest is kept and the root of the share of wrong ones is noted; where
+        there is none, all are wrong.
         """
         pred, volume = self.fit_params.pred, self.attached.volume
         if self.predicts == "number":
@@ -171,6 +173,11 @@ class PredictionRecord(Callback):
             self.predictions.append(float((found != true).double().mean().sqrt()))
             return
         grid = torch.zeros_like(truth) if pred is None else pred.detach()
+        if self.density:
+            density = torch.zeros_like(truth) if pred is None else 1.0 / grid
+            self.grids.append(grid if pred is not None else torch.full_like(truth, torch.nan))
+            self.predictions.append(float(((density - 1.0 / truth) ** 2).mean().sqrt()))
+            return
         matter = torch.isfinite(truth)
         unseen = torch.full_like(truth, torch.nan)
         self.grids.append((unseen if pred is None else grid).cpu())

@@ -137,7 +137,9 @@ def volume_loss(settings: VolumeLossSettings) -> AbsDetectorLoss:
         )
     if isinstance(settings, LadleLayerLossSettings):
         return LadleFurnaceIntClassLoss(use_mse=settings.squared, **terms)
-    return (VolumeMSELoss if isinstance(settings, VolumeMSELossSettings) else VoxelX0Loss)(**terms)
+    if isinstance(settings, VoxelX0LossSettings):
+        return VoxelX0Loss(of=settings.of or "x0", **terms)
+    return VolumeMSELoss(**terms)
 
 
 def batch_cost(settings: SpreadRangeLossSettings | VolumeMSELossSettings) -> list[BatchCost]:

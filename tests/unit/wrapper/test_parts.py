@@ -1,11 +1,12 @@
 """Losses and inferrers from their settings."""
 
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 import torch
 
-from tomopt_tasks.config.target_checks import LOSSES, OWN_LOSSES
+from tomopt_tasks.config.target_checks import LOSSES, OWN_LOSSES, fill_loss
 from tomopt_tasks.inference.edges import STEPS
 from tomopt_tasks.inference.learned_settings import LearnedSettings
 from tomopt_tasks.inference.settings import InferenceSettings, OwnInferenceSettings
@@ -30,6 +31,7 @@ from tomopt_tasks.losses.settings import (
 from tomopt_tasks.losses.volumes import VolumeClassLoss, VolumeIntClassLoss
 from tomopt_tasks.losses.voxels import VoxelClassLoss, VoxelX0Loss
 from tomopt_tasks.materials import X0
+from tomopt_tasks.volume.settings import World
 from tomopt_tasks.wrapper.parts import build_method, volume_loss, x0_inferrer
 
 
@@ -95,3 +97,21 @@ def test_the_edge_detector_gives_probabilities_to_a_fit_and_heights_otherwise():
     settings = EdgeDetectorSettings()
     assert x0_inferrer(settings, fitting=True).keywords["output_probs"]
     assert not x0_inferrer(settings, fitting=False).keywords["output_probs"]
+
+
+def test_errors_of_voxels_are_of_lengths_or_of_densities():
+    truth = torch.tensor([[[0.5, 0.25]], [[0.1, 0.01]]], dtype=torch.float64)
+    volume = SimpleNamespace(get_rad_cube=lambda: truth)
+    by_length = volume_loss(VoxelX0LossSettings(of="x0"))
+    by_density = volume_loss(VoxelX0LossSettings(of="density"))
+    assert float(by_length(2 * truth, volume)) == pytest.approx(float((truth**2).mean()))
+    assert float(by_density(2 * truth, volume)) == pytest.approx(float((0.25 / truth**2).mean()))
+    vacuum = SimpleNamespace(get_rad_cube=lambda: torch.full_like(truth, torch.inf))
+    assert float(by_density(truth, vacuum)) == pytest.approx(float((1 / truth**2).mean()))
+
+
+def test_a_loss_of_voxels_follows_what_the_inference_is_judged_by():
+    world, density = World(), VoxelX0Settings(error_of="density")
+    assert fill_loss(VoxelX0LossSettings(), density, world).of == "density"
+    assert fill_loss(VoxelX0LossSettings(), VoxelX0Settings(), world).of == "x0"
+    assert fill_loss(VoxelX0LossSettings(of="x0"), density, world).of == "x0"
