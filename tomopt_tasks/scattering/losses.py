@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tomopt_tasks.core import MUON_MASS, UserError
 from tomopt_tasks.materials import MATERIALS
+from tomopt_tasks.scattering.nearest import nearest
 from tomopt_tasks.scattering.stopping import (
     LEAST_ENERGY,
     StoppingPower,
@@ -69,7 +70,7 @@ def loss_grids(x0: Float[Tensor, "*grid"]) -> Losses:
     """
     materials = sorted(MATERIALS.values(), key=lambda material: material.x0)
     known = x0.new_tensor([material.x0 for material in materials])
-    number = (x0.reshape(-1, 1).clamp(max=1e9).log() - known.log()).abs().argmin(1).view(x0.shape)
+    number = nearest(x0, known.log())
     vacuum = torch.isinf(x0)
     off = ~vacuum & ((x0 / known[number] - 1.0).abs() > TOLERANCE)
     if bool(off.any()):

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.input_files import file_digest
+from tomopt_tasks.scattering.nearest import nearest
 from tomopt_tasks.scattering.settings import TableScatterSettings, built_in_table
 
 NAMES = ("material", "x0", "thickness", "radius", "angle")
@@ -67,8 +68,7 @@ class ScatterTable:
 
     def material(self, x0: Float[Tensor, "*grid"]) -> Float[Tensor, "*grid"]:
         """Number of the material of each voxel, as a float; any for vacuum."""
-        distance = (x0.clamp(max=1e6).log().unsqueeze(-1) - self.log_x0).abs()
-        return distance.argmin(-1).to(x0)
+        return nearest(x0, self.log_x0).to(x0)
 
     def stretch(
         self,

@@ -9,6 +9,8 @@ from tomopt_tasks.config.load import load_study
 from tomopt_tasks.core import UserError
 from tomopt_tasks.muons.settings import MuonSettings
 from tomopt_tasks.planning.plan import plan_study
+from tomopt_tasks.rng import stream
+from tomopt_tasks.scattering.nearest import nearest
 from tomopt_tasks.scattering.settings import HighlandSettings, TableScatterSettings
 from tomopt_tasks.scattering.table import load_table, read_table
 from tomopt_tasks.transport.bank import transport
@@ -63,6 +65,13 @@ def test_a_voxel_is_of_the_nearest_material_and_a_mixture_between():
     ends = [table.stretch(torch.tensor([m]).double(), n, radius) for m in (lead, gold)]
     between = table.stretch(torch.tensor([0.5 * (lead + gold)]).double(), n, radius)
     assert min(ends) < between < max(ends)
+
+
+def test_the_nearest_material_is_that_of_the_least_distance():
+    known = torch.rand(40, generator=stream(14, "known"), dtype=torch.float64).mul(10).sub(6)
+    x0 = torch.rand(4, 5, 6, generator=stream(14, "x0"), dtype=torch.float64).mul(12).sub(7).exp()
+    expected = (x0.log().unsqueeze(-1) - known).abs().argmin(-1)
+    assert torch.equal(nearest(x0, known), expected)
 
 
 def test_thin_and_thick_layers_beyond_the_table_keep_its_ratio(file):
