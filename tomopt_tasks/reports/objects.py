@@ -30,8 +30,14 @@ def object_figure(
     layers = np.unique(np.linspace(0, len(truth) - 1, min(_LAYERS, len(truth))).round().astype(int))
     finite = [grid[np.isfinite(grid) & (grid > 0)] for _, grid in columns]
     norm = Normalize(0, 9) if classes else LogNorm(*_limits(np.concatenate(finite)))
-    figure = Figure(figsize=(WIDTH, 0.5 + 1.9 * len(layers)), layout="constrained")
-    axes = figure.subplots(len(layers), len(columns), squeeze=False)
+    figure = Figure(figsize=(WIDTH, 0.4 + 1.9 * len(layers)), layout="none")
+    room = {"left": 0.04, "right": 0.88, "top": 0.95, "bottom": 0.01}
+    axes = figure.subplots(
+        len(layers),
+        len(columns),
+        squeeze=False,
+        gridspec_kw=room | {"wspace": 0.05, "hspace": 0.05},
+    )
     image = None
     for row, layer in zip(axes, layers[::-1], strict=True):
         for axis, (title, grid) in zip(row, columns, strict=True):
@@ -42,11 +48,11 @@ def object_figure(
             axis.set_xticks([])
             axis.set_yticks([])
             axis.grid(visible=False)
-            if row is axes[0]:
+            if layer == layers[-1]:
                 axis.set_title(title, fontsize=9.5)
         row[0].set_ylabel(f"layer {layer + 1} of {len(truth)}")
     if image is not None and not classes:
-        bar = figure.colorbar(image, ax=list(axes.ravel()), shrink=0.7, aspect=30)
+        bar = figure.colorbar(image, cax=figure.add_axes((0.9, 0.25, 0.015, 0.5)))
         bar.set_label("radiation length [m]")
         if bar.solids is not None:
             bar.solids.set_rasterized(True)

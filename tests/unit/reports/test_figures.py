@@ -12,6 +12,7 @@ from tomopt_tasks.reports.data import design_label, shown_designs
 from tomopt_tasks.reports.exposure import exposure_figure
 from tomopt_tasks.reports.forest import forest_figure, forest_rows
 from tomopt_tasks.reports.history import history_figure, loss_figure
+from tomopt_tasks.reports.objects import object_figure
 from tomopt_tasks.reports.predicted import predicted_figure
 from tomopt_tasks.reports.scene import scene_in_mm, tracks_in_mm
 from tomopt_tasks.reports.side_view import side_view_figure
@@ -189,3 +190,17 @@ def test_space_picture_has_every_panel_with_its_place(report):
     assert {node[0].text for node in panels} >= {"above[0]: z 1405 mm, 838 by 838 mm"}
     assert len([node for node in root if node.get("class") == "volume"]) == 12
     assert len([node for node in root if node.get("class") == "track"]) == 10
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_an_object_is_drawn_layer_by_layer_beside_its_predictions(classes):
+    truth = np.full((6, 4, 5), 2.0 if classes else 0.3)
+    truth[3, 1:, 2:] = 1.0 if classes else 0.0056
+    grids = {"start": truth * 1.1, "fit": np.where(truth > 1, truth, np.nan)}
+    figure = object_figure(truth, grids, ["start", "fit"], classes=classes)
+    images = [axis for axis in figure.axes if axis.images]
+    assert len(images) == 4 * 3
+    assert [axis.get_title("left") for axis in images[:3]] == ["true", "initial", "optimised"]
+    assert images[0].get_ylabel() == "layer 6 of 6"
+    shown = np.ma.getdata(images[6].images[0].get_array())
+    assert shown.shape == (5, 4)

@@ -93,6 +93,37 @@ def test_several_volumes_a_scan_fire_the_muon_hooks_once(tmp_path):
     assert ids == [0, 1, 2, 3, 4, 5]
 
 
+def test_scans_of_several_volumes_end_with_a_short_batch_and_validate_without_updates():
+    record = HookRecord()
+    wrapper = _wrapper()
+    wrapper.begin(
+        [BatchLoss(calibrated_mse), record],
+        trn_passives=passives(),
+        val_passives=passives(),
+        passive_bs=4,
+    )
+    wrapper.fit_epoch()
+
+    def batch(n: int) -> list[str]:
+        volumes = [*["on_volume_begin"] * n, *MUONS, *PREDICTION * n]
+        return ["on_volume_batch_begin", *volumes, "on_volume_batch_end"]
+
+    train = ["on_epoch_begin", *batch(4), *UPDATE, *batch(2), *UPDATE, "on_epoch_end"]
+    valid = ["on_epoch_begin", *batch(4), *batch(2), "on_epoch_end"]
+    assert record.names() == [*train, *valid]
+
+
+def test_a_prediction_of_several_volumes_a_scan_fires_the_muon_hooks_once(tmp_path):
+    record = HookRecord()
+    bank = passives()
+    n_muons = bank.state.shape[1]
+    _wrapper().predict(bank, n_muons, n_muons, cbs=[record], cb_savepath=tmp_path)
+    volumes = [*["on_volume_begin"] * 6, *MUONS, *PREDICTION * 6]
+    assert record.names() == ["on_pred_begin", *volumes, "on_pred_end"]
+    ids = [volume for name, _, volume in record.fired if name == "on_volume_end"]
+    assert ids == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_prediction_fires_no_epoch_and_no_batch(tmp_path):
     record = HookRecord()
     _wrapper().predict(scene_yielder(2), 40, 20, cbs=[record], cb_savepath=tmp_path)
