@@ -30,7 +30,8 @@ def object_figure(
     layers = np.unique(np.linspace(0, len(truth) - 1, min(_LAYERS, len(truth))).round().astype(int))
     finite = [grid[np.isfinite(grid) & (grid > 0)] for _, grid in columns]
     norm = Normalize(0, 9) if classes else LogNorm(*_limits(np.concatenate(finite)))
-    figure = Figure(figsize=(WIDTH, 0.4 + 1.9 * len(layers)), layout="none")
+    figure = Figure(figsize=(WIDTH, 0.4 + 1.9 * len(layers)))
+    figure.set_layout_engine("none")  # margins are set by hand: labels of rows would be cut
     room = {"left": 0.04, "right": 0.88, "top": 0.95, "bottom": 0.01}
     axes = figure.subplots(
         len(layers),
