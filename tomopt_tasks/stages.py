@@ -324,13 +324,13 @@ def _cached_passives(
     """Small banks stay in memory between the epochs of a process."""
     x0, target = (part.to(compute_device()) for part in _volumes(store, refs[0]))
     bank = store.open_dataset(refs[1])
-    return BankedPassives(x0, target, _states(bank)), {
+    return BankedPassives(x0, target, states_of(bank)), {
         "generated": bank.array("generated")[0],
         "rate_hz": float(bank.attrs["rate_hz"]),
     }
 
 
-def _states(bank: Dataset) -> States:
+def states_of(bank: Dataset) -> States:
     """The states of a bank: all of them if they are few, else read when they are looked at."""
     info = bank.info("state")
     if info.nbytes <= HELD:

@@ -68,6 +68,7 @@ def growth(rounds: int, load: Load) -> Rows:
         found = scaling.apart(*one)
         rows.append(
             {
+                "volumes": one[0],
                 "muons": f"{found['muons']:.0f}",
                 "voxels": f"{found['voxels']:.0f}",
                 "us/muon": digits(found["us"]),

@@ -26,7 +26,8 @@ from tomopt_tasks.muons.settings import MuonSettings, Shukla2016Settings
 from tomopt_tasks.scattering.settings import HighlandSettings
 from tomopt_tasks.store.arrays import ArraySpec
 from tomopt_tasks.store.store import Store
-from tomopt_tasks.transport.bank import transport
+from tomopt_tasks.transport.bank import COLUMNS, transport, transported
+from tomopt_tasks.transport.states import States
 from tomopt_tasks.volume.layer import PassiveLayer
 from tomopt_tasks.volume.scene_settings import LeadInBerylliumSettings, SmallWallsSettings
 from tomopt_tasks.volume.scenes import make_scene
@@ -117,7 +118,7 @@ class Step:
         )
         return made
 
-    def infer(self, state: Tensor) -> None:
+    def infer(self, state: States) -> None:
         """Hits, inference, loss, backward and update for a bank."""
         callbacks = [SpreadRangeLoss(), PanelCentring()] if self.case.scene == "ladle" else []
         self.wrapper.fit(
@@ -158,6 +159,16 @@ class BankedStep:
         """Read the bank with all its checks, then infer."""
         bank = self.store.open_dataset(self.refs[replica % len(self.refs)])
         self.step.infer(torch.from_numpy(bank.array("state")[0]))
+
+
+def stream_bank(store: Store, step: Step) -> Any:
+    """Transport the muons of a step and store them a few volumes at a time."""
+    shape = (1, len(step.x0), step.case.muons, len(COLUMNS))
+    spec = ArraySpec.promised(shape, "float64", ("replica", "volume", "muon", "column"))
+    parts = transported(step.x0, step.world, step.muons, HighlandSettings(), SEED, "train")
+    with store.draft("bank", f"{0:064x}") as draft:
+        draft.put_rows("state", spec, (state[None].numpy() for state, _ in parts))
+        return store.commit(draft, {}, {}, {})
 
 
 def put_bank(store: Store, state: Tensor, number: int) -> Any:

@@ -1,5 +1,8 @@
 """Time and memory of one step as muons and voxels grow, each in a process of its own.
 
+The bank is made, stored and read as the pipeline does; it counts for the memory, reading it for the
+time.
+
 python -m tests.benchmarks.speed.scaling VOLUMES MUONS VOXEL
 """
 
@@ -8,6 +11,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -15,11 +19,13 @@ import torch
 from tests.benchmarks.speed import engine
 from tests.benchmarks.speed.cases import Case
 from tests.benchmarks.speed.timing import clocked
+from tomopt_tasks.stages import states_of
+from tomopt_tasks.store.opening import open_store
 from tomopt_tasks.volume.settings import World
 
 ROOT = Path(__file__).parents[3]
-MUONS = ((10, 1000), (100, 1000), (1000, 1000))
-"""Volumes and muons a volume of ``small``: ten thousand muons to a million."""
+MUONS = ((10, 1000), (100, 1000), (1000, 1000), (1000, 4000), (1, 100_000), (1, 400_000))
+"""Volumes and muons a volume of ``small``: ten thousand muons to four million, and many in one."""
 VOXELS = (0.1, 0.05, 0.025)
 """Edge of a voxel [m]: 600, 4800 and 38 400 of them."""
 
@@ -38,9 +44,11 @@ def measure(volumes: int, muons: int, voxel: float, dtype: str) -> dict[str, flo
     scene = engine.SCENES["small"]
     engine.SCENES["small"] = scene.model_copy(update={"volumes": volumes})
     step = engine.Step(Case("small", volumes, muons), getattr(torch, dtype), voxel=voxel)
-    state = step.transport(0)
     before = peak_mb()
-    cpu, _ = clocked(lambda _: step.infer(state))(0)
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(folder)
+        bank = store.open_dataset(engine.stream_bank(store, step))
+        cpu, _ = clocked(lambda _: step.infer(states_of(bank)))(0)
     return {
         "muons": volumes * muons, "voxels": 600 * round(0.1 / voxel) ** 3,
         "us": 1e6 * cpu / (volumes * muons), "before_mb": before, "peak_mb": peak_mb(),

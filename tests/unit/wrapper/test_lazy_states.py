@@ -101,7 +101,7 @@ def test_a_large_bank_is_read_chunk_by_chunk(stored, monkeypatch):
         Dataset, "rows", lambda self, name, of: read.append((name, of)) or rows(self, name, of)
     )
     monkeypatch.setattr(stages, "HELD", 0)
-    large = stages._states(store.open_dataset(ref))
+    large = stages.states_of(store.open_dataset(ref))
     for first in range(0, 14, 3):
         np.testing.assert_array_equal(large[first : first + 3], expected[first : first + 3])
     assert read == [("state", slice(k * 5, k * 5 + 5)) for k in range(3)]  # each chunk once
