@@ -34,7 +34,7 @@ from tomopt_tasks.store.predictions import cut_arrays, prediction_arrays
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 from tomopt_tasks.transport.bank import COLUMNS, transported
-from tomopt_tasks.transport.states import LazyStates, States, first_muons
+from tomopt_tasks.transport.states import LazyStates, States, some_muons
 from tomopt_tasks.volume.scenes import make_scene
 from tomopt_tasks.wrapper.build import build_volume, build_wrapper
 from tomopt_tasks.wrapper.checkpoint import (
@@ -269,7 +269,7 @@ def _predict_exposure(
             f"evaluation.exposures: {n_muons} muons asked for, but a volume has {available}; "
             "raise muons.per_volume or leave the exposure out"
         )
-    part = BankedPassives(passives.x0, passives.target, first_muons(passives.state, n_muons))
+    part = BankedPassives(passives.x0, passives.target, some_muons(passives.state, 0, n_muons))
     record = PredictionRecord(inference=inference)
     wrapper.to(passives.x0.device)
     wrapper.predict(part, n_muons, n_muons, pred_cb=record)

@@ -40,12 +40,20 @@ class LazyStates:
         return self.load(start, max(start, stop))
 
 
-def first_muons(states: States, n_muons: int) -> States:
-    """A shorter exposure: the first muons of each volume."""
+def some_volumes(states: States, first: int, stop: int) -> States:
+    """Those of some volumes; what is lazy stays so, and nothing of it is held."""
     if isinstance(states, Tensor):
-        return states[:, :n_muons]
-    shape = (states.shape[0], n_muons, *states.shape[2:])
-    return LazyStates(shape, lambda first, stop: states[first:stop][:, :n_muons])
+        return states[first:stop]
+    shape = (stop - first, *states.shape[1:])
+    return LazyStates(shape, lambda a, b: states[first + a : first + b])
+
+
+def some_muons(states: States, first: int, stop: int) -> States:
+    """A shorter exposure: some consecutive muons of each volume."""
+    if isinstance(states, Tensor):
+        return states[:, first:stop]
+    shape = (states.shape[0], min(stop, states.shape[1]) - first, *states.shape[2:])
+    return LazyStates(shape, lambda a, b: states[a:b][:, first:stop])
 
 
 def mirrored_states(states: States, turn: int, size: tuple[float, float]) -> States:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.rng import stream
-from tomopt_tasks.transport.states import States, mirrored_states
+from tomopt_tasks.transport.states import States, mirrored_states, some_muons, some_volumes
 
 BLOCK = 4096
 """Muons that share one draw of random numbers: the unit of reproducibility."""
@@ -116,7 +116,8 @@ class Scan:
 
     first: int
     volumes: Sequence[tuple[Any, Any]]
-    state: Float[Tensor, "vol mu 9"] | None
+    state: States | None
+    """Those of a bank are looked at when they are needed, and not held for a backward pass."""
     first_muon: int = 0
     """Number of the first muon in the exposure of its volume."""
 
@@ -127,7 +128,8 @@ class Scan:
     def rows(self, like: Tensor) -> Float[Tensor, "mu 9"]:
         """States of all muons, volume by volume; each column contiguous, as arithmetic wants it."""
         assert self.state is not None
-        return self.state.flatten(0, 1).t().contiguous().t().to(like)
+        state = self.state[: len(self)]
+        return state.flatten(0, 1).t().contiguous().t().to(like)
 
     def pieces(self) -> list["Scan"]:
         """The muons of its one volume, ``CHUNK`` at a time; itself if they are no more."""
@@ -135,7 +137,7 @@ class Scan:
         if state is None or len(self) > 1 or state.shape[1] <= size:
             return [self]
         starts = range(0, state.shape[1], size)
-        return [replace(self, state=state[:, k : k + size], first_muon=k) for k in starts]
+        return [replace(self, state=some_muons(state, k, k + size), first_muon=k) for k in starts]
 
 
 def scans(passives: Passives, batch_size: int | None, start: int = 0) -> Iterator[Scan]:
@@ -155,7 +157,7 @@ def scans(passives: Passives, batch_size: int | None, start: int = 0) -> Iterato
     volumes = islice(passives, start, None)
     first = start
     while chunk := list(islice(volumes, _until_end_of_batch(first, most, batch_size))):
-        rows = None if state is None else state[first : first + len(chunk)]
+        rows = None if state is None else some_volumes(state, first, first + len(chunk))
         yield Scan(first + offset, chunk, rows)
         first += len(chunk)
 
