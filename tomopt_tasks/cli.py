@@ -209,7 +209,9 @@ def evaluate(
 
 @app.command()
 def predict(
-    file: Annotated[Path, typer.Argument(help="Object: npz with x0 [m].", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="Object: npz or CSV, see data/README.md.", show_default=False)
+    ],
     run: Annotated[str, typer.Option("--with", metavar="RUN", help="Run, or study.")],
     design: Annotated[str, typer.Option(help="Design of the run.")] = "fit",
     out: Annotated[Path | None, typer.Option(help="Write what is predicted (npz).")] = None,
