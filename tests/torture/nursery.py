@@ -104,7 +104,7 @@ def acknowledge(acks: int) -> None:
 
         return told
 
-    for name in ("put_record", "put_dataset"):
+    for name in ("put_record", "put_dataset", "commit"):
         setattr(Store, name, telling(getattr(Store, name)))
 
 

@@ -13,6 +13,8 @@ from tomopt_tasks.store.store import Store
 Found = dict[tuple[str, str], str]
 """(kind, key) -> sha256 of the content."""
 ATTEMPT = re.compile(r"/[0-9a-f]{32}/")
+END = re.compile(r"</html>\s*(<!-- [0-9a-f]{64} -->\s*)?\Z")
+"""How a whole page ends: with a digest of what it was made of."""
 PROBLEMS = ("torn", "lost", "failed", "orphans", "redone", "differs")
 
 
@@ -128,6 +130,6 @@ def finish(toll: Toll, folder: Path, good: Undisturbed) -> None:
     for run in store.runs():
         last = store.read_run(run)[-1]["event"]
         page = folder / "reports" / run / "report.html"
-        whole = page.exists() and page.read_text().rstrip().endswith("</html>")
+        whole = page.exists() and END.search(page.read_text())
         toll.add("differs", [f"{run} ended as {last}"] if last != "finished" else [])
         toll.add("differs", [] if whole else [f"{page} is not whole"])
