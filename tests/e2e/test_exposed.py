@@ -14,12 +14,11 @@ from tests.e2e.test_postgres import free_port
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("default")]
 
 
-def status(url: str, **headers: str) -> int:
-    """The answer to a question that changes nothing but is asked by POST."""
+def status(url: str, body: bytes | None = None, **headers: str) -> int:
+    """The answer to a question, by GET or, with a body, by POST."""
     kind = {"Content-Type": "application/json"}
-    asked = Request(f"{url}/api/flow_runs/count", b"{}", {**kind, **headers}, method="POST")
     try:
-        with urlopen(asked, timeout=30) as answer:
+        with urlopen(Request(url, body, {**kind, **headers}), timeout=30) as answer:
             return int(answer.status)
     except HTTPError as error:
         return error.code
@@ -50,14 +49,15 @@ def test_an_exposed_server_wants_a_password_and_a_token_and_keeps_its_secret(exp
     right, wrong = (
         f"Basic {base64.b64encode(text.encode()).decode()}" for text in (secret, "tomopt:guess")
     )
-    assert status(url) == 401
-    assert status(url, Authorization=wrong) == 401
-    assert status(url, Authorization=right) == 403  # a page of somebody else has no token
-    token = f"{url}/api/csrf-token?client=me"
+    token, count = f"{url}/api/csrf-token?client=me", f"{url}/api/flow_runs/count"
+    assert status(token) == 401
+    assert status(token, Authorization=wrong) == 401
+    assert status(count, b"{}", Authorization=right) == 403  # as from somebody else's page
     with urlopen(Request(token, headers={"Authorization": right}), timeout=30) as answer:
         ours = json.load(answer)["token"]
     tokens = {"Prefect-Csrf-Token": ours, "Prefect-Csrf-Client": "me"}
-    assert status(url, Authorization=right, **tokens) == 200
+    assert status(count, b"{}", **tokens) == 401
+    assert status(count, b"{}", Authorization=right, **tokens) == 200
     ran = project.tomopt("run", STUDY)  # a command on this machine finds server and password
     assert ran.returncode == 0, ran.stderr
     password = secret.partition(":")[2]
