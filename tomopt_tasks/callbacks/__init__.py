@@ -10,6 +10,7 @@ from tomopt_tasks.core import lazy_exports
 
 __all__ = [
     "AbsOptSchedule",
+    "BatchCost",
     "BatchLoss",
     "BestKeeper",
     "Callback",
@@ -52,6 +53,7 @@ __getattr__ = lazy_exports(
     _HERE,
     {
         "AbsOptSchedule": f"{_HERE}.schedules",
+        "BatchCost": f"{_HERE}.cost",
         "BatchLoss": f"{_HERE}.ladle",
         "BestKeeper": f"{_HERE}.stopping",
         "Callback": f"{_HERE}.base",

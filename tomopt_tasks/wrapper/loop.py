@@ -171,7 +171,7 @@ class VolumeLoop:
                 fit.sb = self._cross(fit.mu, scan)
         self.hook("on_scatter_end")
 
-    def _cross(self, mu: MuonBatch, scan: Scan) -> Any:
+    def _cross(self, mu: Any, scan: Scan) -> Any:
         self._irradiate(mu, scan)
         return self.partial_scatter_inferrer(mu=mu, volume=self.volume)
 

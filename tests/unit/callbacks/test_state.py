@@ -11,6 +11,7 @@ import tomopt_tasks.callbacks as package
 from tests.unit.callbacks.test_saving import heat_map_wrapper
 from tests.unit.callbacks.toy import Volume, Wrapper, fit, parameters, real_volume, scatters
 from tomopt_tasks.callbacks.base import HOOKS, Callback
+from tomopt_tasks.callbacks.cost import BatchCost
 from tomopt_tasks.callbacks.detector import PanelCentring, PanelUpdateLimiter, TieGradients
 from tomopt_tasks.callbacks.gradients import NoMoreNaNs
 from tomopt_tasks.callbacks.heatmap_gif import HeatMapGif
@@ -36,6 +37,7 @@ from tomopt_tasks.wrapper.schedule_settings import OneCycleSettings
 MAKERS = {
     "WarmupCallback": lambda: WarmupCallback(2),
     "CostCoefWarmup": lambda: CostCoefWarmup(2),
+    "BatchCost": lambda: BatchCost(1.0),
     "OptConfig": lambda: OptConfig(2, {"z": 0.01}),
     "OneCycle": lambda: OneCycle("z", 1, 0.1, 0.9, 1.0, 0.8),
     "RelativeSchedule": lambda: RelativeSchedule(

@@ -90,6 +90,9 @@ class Volume(nn.Module):
     def assign_budget(self):
         self.n_assigned += 1
 
+    def get_cost(self):
+        return sum((panel.xy_span**2).sum() for layer in self.layers for panel in layer.panels)
+
 
 class Inferrer:
     """Target + sum of (xy - 0.4)^2 + z^2 over the panels; None for negative targets."""
