@@ -13,7 +13,7 @@ from tomopt_tasks.store.store import Store
 Found = dict[tuple[str, str], str]
 """(kind, key) -> sha256 of the content."""
 ATTEMPT = re.compile(r"/[0-9a-f]{32}/")
-END = re.compile(r"</html>\s*(<!-- [0-9a-f]{64} -->\s*)?\Z")
+END = re.compile(r"</html>\s*(<!-- [0-9a-f ]+ -->\s*)?\Z")
 """How a whole page ends: with a digest of what it was made of."""
 PROBLEMS = ("torn", "lost", "failed", "orphans", "redone", "differs")
 

@@ -4,7 +4,6 @@ These files are derived: ``tomopt report RUN`` makes them again from the store.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -58,8 +57,8 @@ def write_report(store: Store, run: str, *, again: bool = True) -> Outputs:
     """
     outputs = outputs_of(store, run)
     data = outputs.data
-    mark = _mark(data)
-    if not again and _made(outputs, mark):
+    shown = _shown(data)
+    if not again and _made(outputs, shown):
         return outputs
     from tomopt_tasks.reports.page import render_html  # noqa: PLC0415 - brings matplotlib along
 
@@ -67,10 +66,11 @@ def write_report(store: Store, run: str, *, again: bool = True) -> Outputs:
     panels = data.evaluation["designs"][name]["geometry"]
     comment = f"Final detector of run {run}; numbers in m.\nMade by: {data.command}"
     contents = {
-        outputs.report: render_html(data) + mark,
-        outputs.detector_yaml: detector_yaml(panels, comment=comment),
-        outputs.detector_csv: detector_csv(panels),
+        outputs.detector_yaml: detector_yaml(panels, comment=comment).encode(),
+        outputs.detector_csv: detector_csv(panels).encode(),
     }
+    page = render_html(data).encode()
+    contents[outputs.report] = page + _mark(shown, page, *contents.values())
     folder = outputs.report.parent
     with writing(folder, f"all results are stored: mend that, then tomopt report {run}"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,27 +79,32 @@ def write_report(store: Store, run: str, *, again: bool = True) -> Outputs:
     return outputs
 
 
-def _mark(data: ReportData) -> str:
-    """The end of a page: a digest of the results that it shows and of the code that draws it."""
+def _shown(data: ReportData) -> str:
+    """A digest of the results that a page shows and of the code that draws it."""
     made = sha256()
     for file in sorted(Path(str(files("tomopt_tasks.reports"))).rglob("*")):
         if file.suffix in (".py", ".css", ".js", ".html"):
             made.update(file.read_bytes())
     shown = [[stage["key"] for stage in data.stages], list(data.older_code), data.command]
     made.update(json.dumps([shown, data.title, data.study], sort_keys=True).encode())
-    return f"<!-- {made.hexdigest()} -->\n"
+    return made.hexdigest()
 
 
-def _made(outputs: Outputs, mark: str) -> bool:
-    """Whether all files are there, and the page has this mark."""
-    if not (outputs.detector_yaml.is_file() and outputs.detector_csv.is_file()):
-        return False
+def _mark(shown: str, *contents: bytes) -> bytes:
+    """The end of a page: what it shows, and a digest of all files of the run."""
+    whole = sha256(b"".join(sha256(content).digest() for content in contents))
+    return f"<!-- {shown} {whole.hexdigest()} -->\n".encode()
+
+
+def _made(outputs: Outputs, shown: str) -> bool:
+    """Whether all files are there, of these results, with no bit changed."""
+    paths = (outputs.report, outputs.detector_yaml, outputs.detector_csv)
     try:
-        with outputs.report.open("rb") as page:
-            page.seek(-len(mark), os.SEEK_END)
-            return page.read() == mark.encode()
+        page, *others = [path.read_bytes() for path in paths]
     except OSError:
         return False
+    size = len(_mark(shown))
+    return page[-size:] == _mark(shown, page[:-size], *others)
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
