@@ -5,24 +5,33 @@ stream that the caller may give (D-48).
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from tomopt_tasks.core import MUON_MASS
+from tomopt_tasks.core import MUON_MASS, UserError
 from tomopt_tasks.muons import flux
 from tomopt_tasks.muons.plane import REACH, Plane, default_margin
-from tomopt_tasks.muons.settings import FluxSettings, Guan2015Settings, Shukla2016Settings
-from tomopt_tasks.muons.source import draw_muons, flux_rate, n_uniforms
+from tomopt_tasks.muons.settings import (
+    FluxSettings,
+    Guan2015Settings,
+    OwnFluxSettings,
+    Shukla2016Settings,
+)
+from tomopt_tasks.muons.source import draw_from, n_uniforms
+from tomopt_tasks.muons.spectrum import Spectrum, tabulate, tabulate_intensity
 from tomopt_tasks.rng import stream
 
 DEGREE = torch.pi / 180.0
+_VERTICAL = 1e-6
+"""Zenith angle [rad] that stands for zero where a flux is divided by its sine."""
 
 
 class AbsMuonGenerator:
-    """Draws muons that start on a horizontal rectangle.
+    """Draws muons that start on a horizontal rectangle; subclasses say ``flux``.
 
     Args:
         x_range: where muons start along x [m].
@@ -33,8 +42,13 @@ class AbsMuonGenerator:
         rng: the stream of calls that bring none; default: one that depends on nothing.
     """
 
-    settings_class: ClassVar[Callable[..., Any]]
+    settings_class: ClassVar[Callable[..., Any]] = OwnFluxSettings
     _muon_mass2: ClassVar[float] = MUON_MASS**2
+
+    def __init_subclass__(cls) -> None:
+        """A flux of a subclass' own is what it draws from, whatever its base."""
+        if "flux" in cls.__dict__ and "settings_class" not in cls.__dict__:
+            cls.settings_class = OwnFluxSettings
 
     def __init__(
         self,
@@ -45,7 +59,7 @@ class AbsMuonGenerator:
         theta_range: tuple[float, float] = (0.0, 70.0 * DEGREE),
         rng: Generator | None = None,
     ) -> None:
-        self.source: FluxSettings = self.settings_class(
+        self.source: FluxSettings | OwnFluxSettings = self.settings_class(
             momentum=fixed_mom, energy_range=energy_range, theta_range=theta_range
         )
         low, high = zip(x_range, y_range, strict=True)
@@ -88,16 +102,36 @@ class AbsMuonGenerator:
     @property
     def rate(self) -> float:
         """Muons through the rectangle in the ranges of energy and angle [Hz]."""
-        return flux_rate(self.source) * self.plane.area
+        return self._spectrum.rate * self.plane.area
 
     def flux(self, energy: Tensor | float, theta: Tensor | float) -> Float[Tensor, "..."]:
         """Intensity times cos(theta) sin(theta), in the unit of the publication.
+
+        A flux of your own must broadcast; ``rate`` takes it in 1 / (m2 s sr GeV).
 
         Args:
             energy: [GeV].
             theta: zenith angle [rad].
         """
         raise NotImplementedError
+
+    @cached_property
+    def _spectrum(self) -> Spectrum:
+        if isinstance(self.source, OwnFluxSettings):
+            return tabulate_intensity(self.source, self._intensity, separable=False)
+        return tabulate(self.source)
+
+    def _intensity(self, energy: Tensor, theta: Tensor) -> Tensor:
+        """The flux without its factor of the angle, which is zero for vertical muons."""
+        theta = theta.clamp_min(_VERTICAL)
+        flux = torch.as_tensor(self.flux(energy, theta), dtype=torch.float64)
+        if not bool((torch.isfinite(flux) & (flux >= 0)).all()) or not bool(flux.any()):
+            raise UserError(
+                f"{type(self).__name__}.flux gives values that are negative, not finite or all "
+                "zero; a flux is >= 0 at all energies and angles of its ranges"
+            )
+        shape = torch.broadcast_shapes(energy.shape, theta.shape)
+        return flux.expand(shape) / (theta.cos() * theta.sin())
 
     def generate_set(self, n_muons: int, rng: Generator | None = None) -> Float[Tensor, "mu 5"]:
         """Columns x, y [m], p [GeV], theta, phi [rad] of new muons.
@@ -110,7 +144,7 @@ class AbsMuonGenerator:
             self.rng = rng = self.rng or stream(0, "muon generator")
         shape = (n_uniforms(self.source), n_muons)
         u = torch.rand(shape, generator=rng, dtype=torch.float64, device=rng.device)
-        x, y, tan_x, tan_y, p = draw_muons(self.source, self.plane, u)
+        x, y, tan_x, tan_y, p = draw_from(self._spectrum, self.fixed_mom, self.plane, u)
         theta = torch.atan(torch.hypot(tan_x, tan_y))
         columns = torch.stack([x, y, p, theta, u[1] * (2.0 * torch.pi)], 1)
         return columns.to(self.dtype)

@@ -61,6 +61,13 @@ class Guan2015Settings(_Spectrum):
     """Name of this source."""
 
 
+class OwnFluxSettings(_Spectrum):
+    """Ranges of a flux that a notebook defines; a study cannot name it."""
+
+    kind: Literal["own"] = "own"
+    """Name of this source."""
+
+
 FluxSettings = Shukla2016Settings | Guan2015Settings
 """Any model of the flux."""
 

@@ -11,7 +11,12 @@ from torch import Generator, Tensor
 from tomopt_tasks.core import UserError
 from tomopt_tasks.muons.aim import crosses_box
 from tomopt_tasks.muons.plane import Box, Plane, resolve_plane
-from tomopt_tasks.muons.settings import FluxSettings, MuonSettings, TableSettings
+from tomopt_tasks.muons.settings import (
+    FluxSettings,
+    MuonSettings,
+    OwnFluxSettings,
+    TableSettings,
+)
 from tomopt_tasks.muons.spectrum import Spectrum, sample_momentum, sample_tan_zenith, tabulate
 
 DRAW = 4096
@@ -47,22 +52,29 @@ class IncidentMuons:
 def draw_muons(
     source: FluxSettings, plane: Plane, u: Float[Tensor, "row ..."]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See ``draw_from``; the spectrum is that of the source."""
+    return draw_from(tabulate(source), source.momentum, plane, u)
+
+
+def draw_from(
+    spectrum: Spectrum, momentum: float | None, plane: Plane, u: Float[Tensor, "row ..."]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """x, y, tan_x, tan_y and p from uniform numbers: zenith, azimuth, x, y and, if free, energy.
 
     Args:
-        source: flux model, momentum and ranges.
+        spectrum: tables of energy and zenith.
+        momentum: of every muon [GeV]; None: from the spectrum.
         plane: where the muons start.
         u: four rows of numbers in [0, 1), five without a fixed momentum.
     """
-    spectrum = tabulate(source)
     tan = sample_tan_zenith(spectrum, u[0])
     azimuth = u[1] * (2.0 * pi)
     x = u[2] * (plane.high[0] - plane.low[0]) + plane.low[0]
     y = u[3] * (plane.high[1] - plane.low[1]) + plane.low[1]
-    return x, y, tan * azimuth.cos(), tan * azimuth.sin(), _momentum(source, spectrum, u)
+    return x, y, tan * azimuth.cos(), tan * azimuth.sin(), _momentum(momentum, spectrum, u)
 
 
-def n_uniforms(source: FluxSettings) -> int:
+def n_uniforms(source: FluxSettings | OwnFluxSettings) -> int:
     """Uniform numbers that one muon takes."""
     return 4 if source.momentum is not None else 5
 
@@ -141,10 +153,10 @@ def _uniforms(streams: Sequence[Generator], n_rows: int) -> Float[Tensor, "row v
 
 
 def _momentum(
-    source: FluxSettings, spectrum: Spectrum, u: Float[Tensor, "row ..."]
+    fixed: float | None, spectrum: Spectrum, u: Float[Tensor, "row ..."]
 ) -> Float[Tensor, "..."]:
-    if source.momentum is not None:
-        return torch.full_like(u[0], source.momentum)
+    if fixed is not None:
+        return torch.full_like(u[0], fixed)
     return sample_momentum(spectrum, u[0], u[4])
 
 

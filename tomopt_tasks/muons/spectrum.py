@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tomopt_tasks.core import MUON_MASS
 from tomopt_tasks.muons import flux
-from tomopt_tasks.muons.settings import FluxSettings
+from tomopt_tasks.muons.settings import FluxSettings, OwnFluxSettings
 
 Intensity = Callable[[Tensor, Tensor], Tensor]
 
@@ -51,19 +51,33 @@ class Spectrum:
 @lru_cache(maxsize=32)
 def tabulate(source: FluxSettings) -> Spectrum:
     """Sampling tables of a source; equal settings give the same object."""
+    return tabulate_intensity(source, INTENSITIES[source.kind], separable=source.kind in SEPARABLE)
+
+
+def tabulate_intensity(
+    source: FluxSettings | OwnFluxSettings, intensity_of: Intensity, *, separable: bool
+) -> Spectrum:
+    """Sampling tables of an intensity in the ranges of a source.
+
+    Args:
+        source: ranges of energy and angle.
+        intensity_of: (energy [GeV], zenith [rad]) -> 1 / (m2 s sr GeV), broadcasting.
+        separable: the energy spectrum is the same at all angles.
+    """
     zenith = torch.linspace(*source.theta_range, _ANGLES, dtype=torch.float64)
     energy = _energies(source)
-    intensity = INTENSITIES[source.kind](energy, zenith[:, None])
+    intensity = intensity_of(energy, zenith[:, None])
     per_angle = torch.trapezoid(intensity, energy, dim=-1)
     horizontal = per_angle * zenith.cos() * zenith.sin()
     cdf = _cumulative(horizontal if source.solid_angle else per_angle, zenith)
     steps = torch.linspace(0.0, 1.0, _KNOTS + 1, dtype=torch.float64)
     rate = 2.0 * pi * torch.trapezoid(horizontal, zenith)
     energy_flux = torch.trapezoid(intensity * energy, energy, dim=-1) * zenith.cos() * zenith.sin()
+    angles = _interpolate(steps[:: _KNOTS // _ROWS].contiguous(), cdf, zenith)
     return Spectrum(
         tan2=_interpolate(steps, cdf, zenith.tan() ** 2),
         warped=_energy_rows(
-            source, _interpolate(steps[:: _KNOTS // _ROWS].contiguous(), cdf, zenith), steps
+            _energies(source), intensity_of, angles[:1] if separable else angles, steps
         ),
         rate=float(rate),
         mean_energy=float(2.0 * pi * torch.trapezoid(energy_flux, zenith) / rate),
@@ -91,19 +105,21 @@ def sample_momentum(
     return (energy**2 - MUON_MASS**2).sqrt()
 
 
-def _energies(source: FluxSettings) -> Float[Tensor, " energy"]:
+def _energies(source: FluxSettings | OwnFluxSettings) -> Float[Tensor, " energy"]:
     low, high = torch.tensor(source.energy_range, dtype=torch.float64).log().tolist()
     return torch.linspace(low, high, _ENERGIES, dtype=torch.float64).exp()
 
 
 def _energy_rows(
-    source: FluxSettings, zenith: Float[Tensor, " angle"], steps: Float[Tensor, " knot"]
+    energies: Float[Tensor, " energy"],
+    intensity_of: Intensity,
+    zenith: Float[Tensor, " angle"],
+    steps: Float[Tensor, " knot"],
 ) -> Float[Tensor, "row knot"]:
     """Warped energies at even steps of the probability to lie above, for each zenith angle."""
-    falling = _energies(source).flip(0)
+    falling = energies.flip(0)
     warped = (falling + _SHIFT) ** -2
-    angles = zenith[:1] if source.kind in SEPARABLE else zenith
-    intensity = INTENSITIES[source.kind](falling, angles[:, None])
+    intensity = intensity_of(falling, zenith[:, None])
     rows = [_interpolate(steps, _cumulative(row, -falling), warped) for row in intensity]
     return torch.stack(rows)
 

@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from tests.stats import assert_mean
-from tomopt_tasks.core import MUON_MASS
-from tomopt_tasks.muons.generators import MuonGenerator2015, MuonGenerator2016
+from tomopt_tasks.core import MUON_MASS, UserError
+from tomopt_tasks.muons.generators import (
+    AbsMuonGenerator,
+    MuonGenerator2015,
+    MuonGenerator2016,
+)
 from tomopt_tasks.rng import stream
 
 BOTH = (MuonGenerator2015, MuonGenerator2016)
@@ -89,3 +93,40 @@ def test_d48_streams_make_muons_repeatable():
 
 def test_rate_is_flux_times_area():
     assert MuonGenerator2016((0.0, 2.0), (0.0, 3.0)).rate == pytest.approx(6 * 136.2, rel=0.02)
+
+
+def falling(energy, theta):
+    """A power law that is flat in the angle: density in (E, theta) with the factor of the angle."""
+    return energy**-3.0 * theta.cos() * theta.sin()
+
+
+class OwnFlux(AbsMuonGenerator):
+    def flux(self, energy, theta):
+        return falling(energy, theta)
+
+
+class OtherFlux(MuonGenerator2016):
+    def flux(self, energy, theta):
+        return falling(energy, theta)
+
+
+@pytest.mark.parametrize("generator", [OwnFlux, OtherFlux])
+def test_a_flux_of_a_users_own_is_what_is_drawn_from(generator):
+    gen = generator.from_volume(Box(), fixed_mom=None, energy_range=(1.0, 10.0))
+    _, _, p, theta, _ = gen(40_000, stream(3, "own")).unbind(1)
+    energy = (p**2 + MUON_MASS**2).sqrt()
+    # E^-3 from 1 to 10: mean (1 - 1/10) / ((1 - 1/100) / 2); sin2 is even from 0 to sin2(70 deg)
+    assert_mean(energy, 0.9 / 0.495)
+    assert_mean(theta.sin() ** 2, 0.5 * torch.sin(torch.tensor(radians(70.0))).item() ** 2)
+    # 2 pi x 0.495 x sin2(70 deg) / 2 over the area
+    wanted = torch.pi * 0.495 * torch.sin(torch.tensor(radians(70.0))).item() ** 2
+    assert gen.rate == pytest.approx(wanted * gen.plane.area, rel=1e-4)
+
+
+def test_a_flux_that_is_no_flux_is_refused():
+    class Negative(AbsMuonGenerator):
+        def flux(self, energy, theta):
+            return -falling(energy, theta)
+
+    with pytest.raises(UserError, match=r"Negative\.flux gives values that are negative"):
+        Negative((0.0, 1.0), (0.0, 1.0))(10)
