@@ -1,5 +1,6 @@
 """Volume wrappers: a volume, its optimisers, and the loop that fits it (spec 8)."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ class AbsVolumeWrapper(VolumeLoop):
         loss_func: loss of one volume; needed for a fit unless a callback sets the loss.
         partial_scatter_inferrer: called with ``mu`` and ``volume`` for each batch of muons.
         partial_volume_inferrer: called with ``volume`` for each scan.
-        mu_generator: source of muons; None: ``MuonGenerator2016.from_volume(volume)``.
+        mu_generator: source of muons; None: ``MuonGenerator2016.from_volume(volume)``. Called with
+            a number of muons and, if it takes one, ``rng``; without, equal seeds repeat a run only
+            if it repeats its muons.
         seed: names all random streams of fits and predictions.
     """
 
@@ -51,7 +54,7 @@ class AbsVolumeWrapper(VolumeLoop):
         self.loss_func = loss_func
         self.partial_scatter_inferrer = partial_scatter_inferrer
         self.partial_volume_inferrer = partial_volume_inferrer
-        self.mu_generator = mu_generator or MuonGenerator2016.from_volume(volume)
+        self.mu_generator = _taking_rng(mu_generator or MuonGenerator2016.from_volume(volume))
         self.seed = seed
         self.device = volume.device
         self.parameters = volume.parameters
@@ -229,10 +232,18 @@ class AbsVolumeWrapper(VolumeLoop):
         """Load what :meth:`save` wrote: every optimiser whatever its name (D-14), no code (D-44).
 
         Raises:
-            ValueError: optimisers or parameters are missing or unexpected.
+            ValueError: optimisers, parameters or their shapes are others; nothing is changed.
         """
         load_states(Path(name), self.volume, self.opts, self.device)
         self.volume.assign_budget()
+
+
+def _taking_rng(source: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The source, or one that leaves out ``rng`` if it does not take one (spec 14.2)."""
+    taken = inspect.signature(source).parameters
+    if "rng" in taken or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values()):
+        return source
+    return lambda n_muons, rng=None: source(n_muons)  # noqa: ARG005 - the seam names it
 
 
 def _momentum_key(group: Mapping[str, Any], opt: str) -> str:

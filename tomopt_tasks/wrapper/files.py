@@ -35,11 +35,12 @@ def save_states(path: Path, volume: nn.Module, opts: Mapping[str, Optimizer]) ->
 def load_states(
     path: Path, volume: nn.Module, opts: Mapping[str, Optimizer], device: torch.device | str
 ) -> None:
-    """Read states back into a volume and its optimisers, all or nothing of the names.
+    """Read states back into a volume and its optimisers, all or nothing.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file names other optimisers than there are.
+        ValueError: the file names other optimisers than there are, or belongs to another detector;
+            nothing has been changed then.
     """
     states = torch.load(path, map_location=device, weights_only=True)
     expected, found = {"volume", *opts}, set(states)
@@ -48,6 +49,30 @@ def load_states(
             f"{path.name} holds {sorted(found)}, but this wrapper has {sorted(expected)}; build "
             "the wrapper with the optimisers that the file was saved with"
         )
+    _check_volume(path.name, volume.state_dict(), states["volume"])
+    for name, opt in opts.items():
+        _check_optimiser(path.name, name, opt, states[name])
     volume.load_state_dict(states["volume"])
     for name, opt in opts.items():
         restore_optimiser(opt, states[name])
+
+
+def _check_volume(file: str, own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+    """Raise if names or shapes differ: torch would load the others before it says so."""
+    shapes = [{name: tuple(value.shape) for name, value in each.items()} for each in (own, saved)]
+    wrong = sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()})
+    if wrong:
+        raise ValueError(
+            f"{file} holds another detector: {', '.join(wrong[:3])}{' ...' * (len(wrong) > 3)} "
+            "differ from this volume; build the layers and panels that the file was saved with"
+        )
+
+
+def _check_optimiser(file: str, name: str, opt: Optimizer, saved: Mapping[str, Any]) -> None:
+    groups = opt.param_groups, saved["param_groups"]
+    own, found = ([len(group["params"]) for group in each] for each in groups)
+    if own != found:
+        raise ValueError(
+            f"{file}: the optimiser {name!r} moved {found} tensors in its groups, here it moves "
+            f"{own}; build it with the parameters that the file was saved with"
+        )

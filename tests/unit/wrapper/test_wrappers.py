@@ -11,10 +11,12 @@ from torch.optim import SGD, Adam, RMSprop
 from tests.unit.wrapper.common import notebook_volume, passives, scene_yielder
 from tomopt_tasks.callbacks.base import Callback
 from tomopt_tasks.callbacks.ladle import BatchLoss
+from tomopt_tasks.callbacks.predictions import VolumeTargetPredHandler
 from tomopt_tasks.callbacks.warmup import OptConfig
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
 from tomopt_tasks.losses.spread import calibrated_mse
 from tomopt_tasks.losses.volumes import VolumeMSELoss
+from tomopt_tasks.muons.generators import MuonGenerator2016
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper, PanelVolumeWrapper
 from tomopt_tasks.wrapper.loop import VolumeLoop
 from tomopt_tasks.wrapper.scans import BankedPassives, scans
@@ -101,6 +103,42 @@ def test_a_file_of_other_optimisers_is_refused(tmp_path):
     other = ArbVolumeWrapper(notebook_volume(BUDGET), opts={})
     with pytest.raises(ValueError, match="build the wrapper with the optimisers"):
         other.load(tmp_path / "w.pt")
+
+
+def test_a_file_of_another_detector_is_refused_and_changes_nothing(tmp_path):
+    """torch would load what fits, and only then say that the rest does not."""
+    saved = _panel_wrapper()
+    with torch.no_grad():
+        saved.volume[0].panels[0].xy += 0.1
+    saved.save(tmp_path / "w.pt")
+    fewer = notebook_volume(BUDGET)
+    fewer[0].panels = fewer[0].panels[:-1]
+    before = {name: value.clone() for name, value in fewer.state_dict().items()}
+    names = ("xy_pos_opt", "z_pos_opt", "xy_span_opt", "budget_opt")
+    opts = {name: SGD([fewer[0].panels[0].xy], lr=1.0) for name in names}
+    other = ArbVolumeWrapper(fewer, opts=opts)
+    with pytest.raises(ValueError, match=r"w\.pt holds another detector: layers\.0\.panels\.3"):
+        other.load(tmp_path / "w.pt")
+    same = ArbVolumeWrapper(notebook_volume(BUDGET), opts=opts)
+    with pytest.raises(ValueError, match=r"the optimiser 'xy_pos_opt' moved \[8\] tensors"):
+        same.load(tmp_path / "w.pt")
+    assert all(torch.equal(value, before[name]) for name, value in fewer.state_dict().items())
+    assert torch.equal(same.volume[0].panels[0].xy, notebook_volume(BUDGET)[0].panels[0].xy)
+
+
+def test_a_source_that_takes_no_rng_is_asked_for_a_number_of_muons():
+    volume, asked = notebook_volume(BUDGET), []
+
+    def source(n_muons):
+        asked.append(n_muons)
+        return MuonGenerator2016.from_volume(volume)(n_muons)
+
+    wrapper = ArbVolumeWrapper(
+        volume, opts={}, mu_generator=source, partial_volume_inferrer=INFERRER
+    )
+    found = wrapper.predict(scene_yielder(1), 50, 30, VolumeTargetPredHandler())
+    assert len(found) == 1
+    assert asked == [30, 20]
 
 
 def test_d15_budget_shares_act_on_the_panels_right_after_loading(tmp_path):
