@@ -489,6 +489,13 @@ def test_trajectories_ignore_hits_that_are_not_there():
     assert_close(start, torch.tensor([[0.0, 0.0, 1.0]], dtype=F64), rtol=0, atol=1e-9)
 
 
+def test_trajectories_of_hits_on_panels_that_move_have_gradients():
+    hits = torch.tensor([[[0.0, 0.0, 1.0], [0.1, 0.0, 0.9]]], dtype=F64, requires_grad=True)
+    vector, _ = ScatterBatch.get_muon_trajectory(hits, torch.full((1, 2, 2), 1e-4, dtype=F64))
+    vector[0, 0].backward()
+    assert_close(hits.grad[0, 1], torch.tensor([1.0, 0.0, 0.0], dtype=F64), rtol=0, atol=1e-9)
+
+
 def test_an_event_can_be_drawn(tmp_path):
     measured_batch(n=3).plot_scatter(0, tmp_path / "event.png")
     assert (tmp_path / "event.png").stat().st_size > 1000

@@ -82,7 +82,6 @@ class FitParams:
 
 
 @runtime_checkable
-@runtime_checkable
 class Wrapper(Protocol):
     """What callbacks may use of a volume wrapper."""
 

@@ -168,7 +168,7 @@ class DetectorHeatMap(nn.Module):
         """Never: a heat map has no edges."""
         return False
 
-    def forward(self) -> None:
+    def forward(self, *_mu: MuonBatch) -> None:
         """Not used: call :meth:`get_hits`."""
         raise NotImplementedError("a heat map is not called; use get_hits(mu)")
 

@@ -90,7 +90,7 @@ class DetectorPanel(nn.Module):
         """Whether the panel has hard edges in its present mode."""
         return self.realistic_validation and not self.training
 
-    def forward(self) -> None:
+    def forward(self, *_mu: MuonBatch) -> None:
         """Not used: call :meth:`get_hits`."""
         raise NotImplementedError("a panel is not called; use get_hits(mu)")
 

@@ -149,7 +149,7 @@ class HitViews:
         clean = torch.where(here[..., None], hits, torch.zeros_like(hits))
         middle = clean[..., :2].sum(1) / here.sum(1, keepdim=True).clamp_min(1)
         heights = hits[0, :, 2]
-        lines = Lines(offset=middle, slope=torch.zeros_like(middle), z=float(heights[0]))
+        lines = Lines(offset=middle, slope=torch.zeros_like(middle), z=float(heights[0].detach()))
         measured = Hits(
             depth=lines.z - heights,
             residual=torch.where(here[..., None], clean[..., :2] - middle[:, None], 0.0),

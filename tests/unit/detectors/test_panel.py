@@ -29,6 +29,12 @@ def vertical(*xy):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_panel_is_not_called_with_muons(kind):
+    with pytest.raises(NotImplementedError, match="use get_hits"):
+        panel(kind)(vertical((0.5, 0.5)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_training_is_soft_and_evaluation_is_hard_unless_told_otherwise(kind):
     there = torch.tensor([[0.5, 0.5], [0.5, 1.4], [1.2, 0.5]], dtype=F64)
     soft = panel(kind)
