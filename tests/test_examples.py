@@ -49,7 +49,7 @@ def test_hello_world_improves_its_detector_and_draws_it(monkeypatch, tmp_path):
     found = re.search(r"error: ([\d.e+]+) per m2 before the fit, ([\d.e+]+)", text_of(notebook))
     assert found is not None
     assert float(found[2]) < float(found[1])
-    assert sum("image/png" in out.get("data", {}) for out in outputs(notebook)) >= 2
+    assert sum("image/png" in out.get("data", {}) for out in outputs(notebook)) == 3
     assert list(tmp_path.glob("*.*")) == []
 
 
