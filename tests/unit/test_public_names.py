@@ -128,3 +128,22 @@ def test_d63_limits_of_the_model_are_written_down():
 
     for limit in ("tails", "energy loss", "momentum", "panels"):
         assert limit in (scattering.__doc__ or "")
+
+
+def test_a_class_of_a_users_own_that_lacks_its_method_is_told_which():
+    volume = tomopt_tasks.Volume(tomopt_tasks.get_initial_detector())
+    scatters = torch.zeros(1)
+    partial_x0 = tomopt_tasks.PanelX0Inferrer
+    calls = {
+        r"get_inference_loss\(pred, volume\)": lambda: tomopt_tasks.AbsDetectorLoss(
+            target_budget=None
+        )(scatters, volume),
+        r"flux\(energy, theta\)": lambda: tomopt_tasks.AbsMuonGenerator((0, 1), (0, 1))(1),
+        r"_generate\(\)": tomopt_tasks.AbsPassiveGenerator(volume).get_data,
+        r"x02probs\(vox_preds\)": lambda: tomopt_tasks.AbsIntClassifierFromX0(
+            partial_x0, volume
+        ).from_x0s(scatters[:, None, None]),
+    }
+    for method, call in calls.items():
+        with pytest.raises(NotImplementedError, match=f"^Abs.* needs a method {method} of its own"):
+            call()

@@ -193,7 +193,9 @@ class AbsIntClassifierFromX0(FromX0s):
 
     def x02probs(self, vox_preds: Float[Tensor, "z x y"]) -> Float[Tensor, "*batch cls"]:
         """Probabilities of the classes from radiation lengths [m]; classes on the last axis."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method x02probs(vox_preds) of its own"
+        )
 
     def from_x0s(
         self, x0: Float[Tensor, "z x y"]

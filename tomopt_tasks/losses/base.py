@@ -66,7 +66,9 @@ class AbsDetectorLoss(nn.Module):
 
     def get_inference_loss(self, pred: Tensor, volume: Any) -> Float[Tensor, ""]:
         """Error of the prediction for the volume."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method get_inference_loss(pred, volume) of its own"
+        )
 
     def forward(self, pred: Tensor, volume: Any) -> Tensor:
         """Error plus cost term; both are kept in ``sub_losses``.

@@ -113,7 +113,9 @@ class AbsMuonGenerator:
             energy: [GeV].
             theta: zenith angle [rad].
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method flux(energy, theta) of its own"
+        )
 
     @cached_property
     def _spectrum(self) -> Spectrum:

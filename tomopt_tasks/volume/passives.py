@@ -103,7 +103,7 @@ class AbsPassiveGenerator:
 
     def _generate(self) -> Passive:
         """The layout of a new object, and its target or None: what subclasses provide."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} needs a method _generate() of its own")
 
     def _layout(self, cube: Float[Tensor, "z x y"]) -> Layout:
         return Layout(cube.to(self.volume.lw), self.z_range[0], self.size)
