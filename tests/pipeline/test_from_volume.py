@@ -11,6 +11,7 @@ from tomopt_tasks.config.dump import dump_study
 from tomopt_tasks.config.load import load_study
 from tomopt_tasks.config.study import Study
 from tomopt_tasks.core import UserError
+from tomopt_tasks.detectors.ladle import get_initial_detector
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
 from tomopt_tasks.inference.scatters import ScatterBatch
 from tomopt_tasks.inference.voxels import PanelX0Inferrer
@@ -20,6 +21,7 @@ from tomopt_tasks.losses.voxels import VoxelX0Loss
 from tomopt_tasks.muons.generators import MuonGenerator2015
 from tomopt_tasks.runs.run import begin, run_all
 from tomopt_tasks.store.opening import open_store
+from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.build import build_volume, build_wrapper
 from tomopt_tasks.wrapper.checkpoint import PhaseFit, first_tree
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper, PanelVolumeWrapper
@@ -174,3 +176,12 @@ def test_a_volume_alone_gives_world_and_detector():
     study = Study.from_volume(notebook_volume(budget=6.0))
     assert len(study.detectors["start"].panels) == 8
     assert study.world.passive == pytest.approx((0.4, 1.4))
+
+
+def test_a_volume_in_single_precision_has_the_numbers_that_were_typed():
+    volume = Volume(get_initial_detector())  # its zone above begins at 1.399999976 m
+    study = Study.from_volume(volume, None, **SMALL)
+    assert study.world.passive == (0.4, 1.4)
+    assert study.world.height == 1.8
+    layer = study.detectors["start"].layers[0]
+    assert (layer.z, layer.panels[0].z, layer.panels[0].span) == (1.8, 1.48, (0.8, 0.8))

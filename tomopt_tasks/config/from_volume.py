@@ -15,6 +15,7 @@ from tomopt_tasks.wrapper.described import (
     describe_layers,
     describe_loss,
     describe_optimiser,
+    told,
 )
 
 Tree = dict[str, Any]
@@ -48,12 +49,12 @@ def study_from_volume(volume: Volume, wrapper: AbsVolumeWrapper | None, **parts:
 
 
 def _world(volume: Volume) -> Tree:
-    low, high = (float(z) for z in volume.get_passive_z_range())
+    low, high = (told(z) for z in volume.get_passive_z_range())
     return {
-        "size": [float(width) for width in volume.lw],
+        "size": [told(width) for width in volume.lw],
         "passive": [low, high],
         "voxel": float(volume.passive_size),
-        "height": float(volume.h),
+        "height": told(volume.h),
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
@@ -79,6 +80,11 @@ def describe_optimiser(name: str, opt: Optimizer) -> Tree:
     return {**found, "rate": float(group["lr"])}
 
 
+def told(value: Tensor) -> float:
+    """The shortest number that is this one in its precision: 1.4, not 1.399999976158142."""
+    return float(str(value.detach().cpu().reshape(()).numpy()[()]))
+
+
 def describe_layers(volume: Any) -> list[Tree]:
     """The detector layers with every panel.
 
@@ -92,7 +98,7 @@ def describe_layers(volume: Any) -> list[Tree]:
         twice = sides.count(layer.pos) > 1
         group = f"{layer.pos}_{sides[: number + 1].count(layer.pos)}" if twice else layer.pos
         panels = [_panel(p, f"{group}[{i}]") for i, p in enumerate(layer.panels)]
-        size, top = float(layer.size), float(layer.z)
+        size, top = float(layer.size), told(layer.z)
         result.append({"pos": layer.pos, "z": top, "size": size, "panels": panels})
     return result
 
@@ -107,13 +113,13 @@ def _panel(panel: Any, name: str) -> Tree:
     return {
         "name": name,
         "kind": "sigmoid" if soft else "panel",
-        "xy": panel.xy.detach().tolist(),
-        "z": float(panel.z.detach()),
-        "span": panel.get_scaled_xy_span().detach().tolist(),
-        "resolution": float(panel.resolution),
-        "efficiency": float(panel.efficiency),
-        "m2_cost": float(panel.m2_cost),
-        **({"smooth": float(panel.smooth)} if isinstance(panel, SigmoidDetectorPanel) else {}),
+        "xy": [told(value) for value in panel.xy],
+        "z": told(panel.z),
+        "span": [told(value) for value in panel.get_scaled_xy_span()],
+        "resolution": told(panel.resolution),
+        "efficiency": told(panel.efficiency),
+        "m2_cost": told(panel.m2_cost),
+        **({"smooth": told(panel.smooth)} if isinstance(panel, SigmoidDetectorPanel) else {}),
         "soft_resolution": panel.soft_resolution,
         "missed_hits": panel.missed_hits,
     }
