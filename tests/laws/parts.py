@@ -9,7 +9,10 @@ from tomopt_tasks.detectors.heatmap import DetectorHeatMap
 from tomopt_tasks.detectors.hits import Lines
 from tomopt_tasks.detectors.layer import PanelDetectorLayer
 from tomopt_tasks.detectors.panel import DetectorPanel, SigmoidDetectorPanel
-from tomopt_tasks.inference.classifiers import DenseBlockClassifierFromX0s
+from tomopt_tasks.inference.classifiers import (
+    DenseBlockClassifierFromX0s,
+    VoxelClassifierFromX0s,
+)
 from tomopt_tasks.inference.edges import EdgeDetLadleFurnaceFillLevelInferrer
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
 from tomopt_tasks.inference.learned import DeepVolumeInferrer, VolumeNet
@@ -62,6 +65,7 @@ INFERRERS = {
     "DenseBlockClassifierFromX0s": partial(
         DenseBlockClassifierFromX0s, 12, X0_MAP, use_avgpool=False, cut_coef=10.0
     ),
+    "VoxelClassifierFromX0s": partial(VoxelClassifierFromX0s, (0.005, 0.3), X0_MAP),
     "EdgeDetLadleFurnaceFillLevelInferrer": partial(EdgeDetLadleFurnaceFillLevelInferrer, X0_MAP),
     "DeepVolumeInferrer": lambda volume: DeepVolumeInferrer(volume, net()),
 }
@@ -70,6 +74,7 @@ PREDICTIONS = {
     "PanelX0Inferrer (TomOpt)": SHAPE,
     "PocaZLadleFurnaceFillLevelInferrer": (1,),
     "DenseBlockClassifierFromX0s": (1, 1),
+    "VoxelClassifierFromX0s": (1, 2, SHAPE[0] * SHAPE[1] * SHAPE[2]),
     "EdgeDetLadleFurnaceFillLevelInferrer": (SHAPE[0] - 1,),
     "DeepVolumeInferrer": (1,),
 }

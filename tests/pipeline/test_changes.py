@@ -54,7 +54,7 @@ READERS: list[tuple[str, set[str]]] = [
     (r"inference\..*", EPOCHS | SCORES),
     (r"loss\..*", EPOCHS),
     (r"fit\.seed", START | EPOCHS),
-    (r"fit\.parameters\..*", START),
+    (r"fit\.(parameters\..*|warm_start)", START),
     (r"fit\.phases\[\d\]\.(name|epochs)", set()),  # see below: other stages, not other bytes
     (r"fit\.phases\[0\]\..*", COARSE),
     (r"fit\.phases\[1\]\..*", FINE),

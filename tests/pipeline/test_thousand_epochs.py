@@ -141,6 +141,7 @@ def counting(counts: Counter, name: str, call):
     return counted
 
 
+@pytest.mark.long
 def test_looking_through_a_store_keeps_nothing_of_what_it_has_seen(tmp_path, monkeypatch):
     monkeypatch.setattr(local.os, "fsync", lambda _: None)
     stores = {count: open_store(tmp_path / str(count)) for count in (100, 600)}

@@ -27,7 +27,7 @@ class Wrapper(Toy):
         super().__init__(real_volume(n_panels=3), loss=loss, lr=1e-6)
         self.volume.load_rad_length = self._load
         self.partial_volume_inferrer = FromScatters
-        self.scan = self._scatter
+        self.scan = self._scanned
 
     def _build_opt(self, **partial_opts):
         panels = [panel for layer in self.volume.get_detectors() for panel in layer.panels]
@@ -37,7 +37,7 @@ class Wrapper(Toy):
     def _load(self, _, target):
         self.volume.target = target
 
-    def _scatter(self):
+    def _scanned(self):
         batch = scatters(self.volume)
         self.poison(batch)
         return batch
