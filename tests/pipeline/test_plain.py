@@ -9,6 +9,7 @@ import pytest
 
 from tests.pipeline.common import changed, counted, flip_bit, objects, tiny
 from tests.pipeline.test_parts import chosen
+from tests.unit.store.matrix import RECORD
 from tomopt_tasks.caching.closure import CARRIERS, package_sources
 from tomopt_tasks.config.load import load_detector
 from tomopt_tasks.planning.plan import KINDS, plan_study
@@ -65,6 +66,31 @@ def test_a_flipped_bit_costs_one_body(store, label):
         path = max(parts, key=lambda part: part.stat().st_size)
     flip_bit(path)
     assert rerun(tiny(), open_store(store.url)) == [label]
+
+
+@pytest.mark.parametrize("harm", ["pickle codec", "shape bomb", "path traversal"])
+def test_crafted_objects_whose_digest_fits_are_made_again_in_the_run_that_reads_them(
+    store, tmp_path, harm
+):
+    named = keys(tiny())
+    fitted = ["fine epoch 1", "fine epoch 2"]
+    before = [store.find("checkpoint", named[label]) for label in fitted]
+    files = objects(store)
+    for label in fitted:
+        RECORD[harm](files[named[label]], tmp_path / "canary", files[named["evaluation"]])
+    files[named["fit on test"]].unlink()  # it reads the last one, which is made from the other
+    again = open_store(store.url)
+    assert again.find("checkpoint", named["fine epoch 2"]) not in (None, before[1])
+    with begin(tiny(), again) as run:
+        run_all(run)
+    labels = {key: label for label, key in named.items()}
+    tries = ["fit on test", "fine epoch 2", "fine epoch 1", "fine epoch 2", "fit on test"]
+    assert [labels[key] for key in run.executed] == tries
+    assert [again.find("checkpoint", named[label]) for label in fitted] == before
+    told = next(entry["executed"] for entry in reversed(store.read_run(run.id)))
+    assert {told[named[label]]["reason"] for label in fitted} == {"lost or damaged"}
+    assert rerun(tiny(), open_store(store.url)) == []
+    assert not (tmp_path / "canary").exists()
 
 
 def test_a_new_title_changes_the_page_and_runs_nothing(store):

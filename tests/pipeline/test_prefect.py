@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.common import TINY, counted, flip_bit, objects, tiny
+from tests.unit.store.matrix import RECORD
 from tomopt_tasks.planning.plan import plan_study
 from tomopt_tasks.store.opening import open_store
 
@@ -61,6 +62,19 @@ def test_lost_and_damaged_objects_are_made_again_although_prefect_has_their_reco
     again = open_store(store.url)
     assert flow_ran(optimise, again) == ["coarse epoch 1", "evaluation"]
     assert {key: path.read_bytes() for key, path in objects(again).items()} == before
+
+
+def test_a_crafted_object_fails_its_reader_once_and_is_made_again_in_the_same_flow(
+    optimise, store, tmp_path
+):
+    plan = keys()
+    before = store.find("checkpoint", plan["fine epoch 2"])
+    files = objects(store)
+    files[plan["fit on test"]].unlink()
+    RECORD["shape bomb"](files[plan["fine epoch 2"]], tmp_path, tmp_path)
+    ran = flow_ran(optimise, open_store(store.url))
+    assert ran == ["fit on test", "fine epoch 2", "fit on test"]
+    assert open_store(store.url).find("checkpoint", plan["fine epoch 2"]) == before
 
 
 def test_without_prefects_records_nothing_runs_either(optimise, store, prefect):

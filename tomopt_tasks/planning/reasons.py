@@ -19,6 +19,7 @@ MOST_FILES = 4
 """Files that a reason names."""
 
 NEW = "new"
+LOST = "lost or damaged"
 CODE = "code: "
 """Start of a reason: the files whose change it is."""
 FOLLOWS = "follows "
@@ -55,7 +56,7 @@ def _reason(stage: Stage, history: History, stored: set[str], labels: Mapping[st
         return "invalidated"
     if known:
         lost = any(each.made for each in known)
-        return "lost or damaged" if lost else "not reached by an earlier run"
+        return LOST if lost else "not reached by an earlier run"
     compared = [each for each in same if each.key in stored][:MOST_COMPARED]
     near = [
         changes

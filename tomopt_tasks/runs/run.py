@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from tomopt_tasks.config.study import Study
@@ -21,10 +21,12 @@ from tomopt_tasks.planning.estimate import work_of
 from tomopt_tasks.planning.history import History, pack
 from tomopt_tasks.planning.lookup import Step, look_up, stopped
 from tomopt_tasks.planning.plan import KINDS, Stage, plan_study
+from tomopt_tasks.planning.reasons import LOST
 from tomopt_tasks.planning.select import select
 from tomopt_tasks.runs import body
 from tomopt_tasks.runs.manifest import epoch_row, last_made, now, provenance, run_id, seeds_of
 from tomopt_tasks.runs.progress import NoProgress, Progress
+from tomopt_tasks.store.errors import DamagedObject
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 
@@ -191,8 +193,11 @@ class Run:
     def _make(self, stage: Stage) -> Ref:
         if stage.key in self.forced:
             self.store.forget(stage.kind, stage.key)
-        work = body.work_of(stage, self.store, self.refs)
-        ref = Ref.model_validate(self.call(work, hit=False))
+        try:
+            ref = self._perform(stage)
+        except DamagedObject:
+            self._mend_parents(stage)
+            ref = self._perform(stage)  # a second time only
         if stage.key in self.executed:
             self.measured[stage.key] = {
                 "at": now(),
@@ -205,6 +210,30 @@ class Run:
         if before != ref.sha256:
             self._alarm(stage, before, ref.sha256)
         return ref
+
+    def _perform(self, stage: Stage) -> Ref:
+        work = body.work_of(stage, self.store, self.refs)
+        return Ref.model_validate(self.call(work, hit=False))
+
+    def _mend_parents(self, stage: Stage) -> None:
+        """Make again what a stage could not read.
+
+        It is lost since it was looked for, or crafted with a digest that fits, which only reading
+        it brings to light; who read it has set it aside.
+        """
+        needed = {self.refs[key].key: self.refs[key] for key in stage.parents.values()}
+        lost = [
+            key for key, ref in needed.items()
+            if key in self.plan and self.store.find(ref.kind, key) is None
+        ]  # fmt: skip
+        self.steps = [
+            replace(step, ref=None, reason=LOST) if step.stage.key in lost else step
+            for step in self.steps
+        ]
+        for key in lost:
+            log.warning("%s is made again, for %s", self.plan[key].label, stage.label)
+            made = self._make(self.plan[key])
+            self.refs |= {name: made for name, ref in self.refs.items() if ref.key == key}
 
     def _alarm(self, stage: Stage, before: str, after: str) -> None:
         """Equal keys, other bytes: say so, and let nothing stand that was made of the old ones."""
