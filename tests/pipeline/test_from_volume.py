@@ -18,7 +18,8 @@ from tomopt_tasks.inference.voxels import PanelX0Inferrer
 from tomopt_tasks.inference.x0_compat import TomOptX0
 from tomopt_tasks.losses.volumes import VolumeMSELoss
 from tomopt_tasks.losses.voxels import VoxelX0Loss
-from tomopt_tasks.muons.generators import MuonGenerator2015
+from tomopt_tasks.muons.beam import PencilBeam
+from tomopt_tasks.muons.generators import MuonGenerator2015, MuonGenerator2016
 from tomopt_tasks.runs.run import begin, run_all
 from tomopt_tasks.store.opening import open_store
 from tomopt_tasks.volume.volume import Volume
@@ -135,6 +136,56 @@ def test_source_inference_and_loss_are_told_from_the_wrapper():
     assert study.inference.method.kind == "tomopt"
     assert study.inference.acceptance == "all_panels"
     assert (study.loss.target_budget, study.loss.cost_coef) == (3.0, 0.5)
+
+
+def test_a_source_above_a_wider_rectangle_keeps_its_plane():
+    volume = notebook_volume()
+    source = MuonGenerator2016((-0.25, 1.25), (-0.25, 1.25))
+    study = Study.from_volume(volume, wrapped(volume, mu_generator=source), **SMALL)
+    assert study.muons.plane.margin == 0.25
+    usual = Study.from_volume(volume, wrapped(volume), **SMALL)
+    assert usual.muons.plane is None
+
+
+def a_function(n_muons):
+    return MuonGenerator2016((0.0, 1.0), (0.0, 1.0))(n_muons)
+
+
+class Flat(MuonGenerator2016):
+    """A flux of a notebook's own."""
+
+    def flux(self, energy, theta):
+        return theta.cos() * theta.sin() + 0.0 * energy
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        (PencilBeam((0.5, 0.5)), "PencilBeam"),
+        (a_function, "a_function"),
+        (lambda n, rng=None: a_function(n), "<lambda>"),
+        (Flat((-0.4, 1.4), (-0.4, 1.4)), "Flat"),
+    ],
+)
+def test_muons_that_a_study_cannot_say_are_refused_not_replaced(source, name):
+    volume = notebook_volume()
+    wrapper = wrapped(volume, mu_generator=source)
+    message = f'the muon source {name} has no settings .* only MuonGenerator2015.*muons={{"source"'
+    with pytest.raises(UserError, match=message):
+        Study.from_volume(volume, wrapper, **SMALL)
+    muons = {"per_volume": 50, "source": {"kind": "guan2015", "momentum": 3.0}}
+    study = Study.from_volume(volume, wrapper, **(SMALL | {"muons": muons}))
+    assert (study.muons.source.kind, study.muons.source.momentum) == ("guan2015", 3.0)
+
+
+def test_muons_that_start_above_one_side_only_are_refused():
+    volume = notebook_volume()
+    wrapper = wrapped(volume, mu_generator=MuonGenerator2016((0.0, 0.5), (0.0, 1.0)))
+    with pytest.raises(UserError, match=r"x \(0.0, 0.5\) m and y \(0.0, 1.0\) m, but a study"):
+        Study.from_volume(volume, wrapper, **SMALL)
+    muons = {"per_volume": 50, "plane": {"margin": 0.1}}
+    study = Study.from_volume(volume, wrapper, **(SMALL | {"muons": muons}))
+    assert study.muons.plane.margin == 0.1
 
 
 class Other(PanelX0Inferrer):

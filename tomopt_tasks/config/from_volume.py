@@ -15,6 +15,8 @@ from tomopt_tasks.wrapper.described import (
     describe_layers,
     describe_loss,
     describe_optimiser,
+    describe_plane,
+    describe_source,
     told,
 )
 
@@ -75,9 +77,12 @@ def _of_wrapper(wrapper: AbsVolumeWrapper, given: Mapping[str, Any]) -> Tree:
     loss = None if "loss" in given else describe_loss(wrapper.loss_func)
     if loss is not None:
         found["loss"] = loss
-    source = getattr(wrapper.mu_generator, "source", None)
-    if source is not None:
-        found["muons"] = {"source": source.model_dump(mode="json")}
+    muons = given.get("muons")
+    said = muons if isinstance(muons, Mapping) else {}
+    if "source" not in said:
+        found["muons"] = {"source": describe_source(wrapper.mu_generator)}
+        if "plane" not in said:
+            found["muons"] |= describe_plane(wrapper.mu_generator, wrapper.volume)
     optimisers = {_moved(name, wrapper): (name, opt) for name, opt in wrapper.opts.items()}
     found["fit"] = {
         "optimiser": {key: describe_optimiser(*each) for key, each in optimisers.items()},

@@ -243,7 +243,12 @@ def _taking_rng(source: Callable[..., Tensor]) -> Callable[..., Tensor]:
     taken = inspect.signature(source).parameters
     if "rng" in taken or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values()):
         return source
-    return lambda n_muons, rng=None: source(n_muons)  # noqa: ARG005 - the seam names it
+
+    def without(n_muons: int, rng: torch.Generator | None = None) -> Tensor:  # noqa: ARG001
+        return source(n_muons)
+
+    without.__wrapped__ = source  # type: ignore[attr-defined]
+    return without
 
 
 def _momentum_key(group: Mapping[str, Any], opt: str) -> str:

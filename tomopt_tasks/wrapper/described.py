@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import isclose
 from typing import Any
 
 from torch import Tensor
@@ -19,6 +20,8 @@ from tomopt_tasks.losses.base import AbsDetectorLoss
 from tomopt_tasks.losses.ladle import LadleFurnaceIntClassLoss
 from tomopt_tasks.losses.volumes import VolumeClassLoss, VolumeMSELoss
 from tomopt_tasks.losses.voxels import VoxelX0Loss
+from tomopt_tasks.muons.generators import MuonGenerator2015, MuonGenerator2016
+from tomopt_tasks.muons.plane import default_margin
 from tomopt_tasks.wrapper.optimiser_settings import OPTIMISERS
 from tomopt_tasks.wrapper.optimisers import build_optimiser
 
@@ -191,3 +194,43 @@ def describe_loss(loss: Any) -> Tree | None:
         more["targets"] = sorted(loss.x02id, key=lambda x0: loss.x02id[x0])
     terms = ("target_budget", "budget_smoothing", "cost_coef", "steep_budget")
     return {**kinds[type(loss)], **more, **{name: getattr(loss, name) for name in terms}}
+
+
+def describe_source(generator: Any) -> Tree:
+    """Settings of the source that a wrapper draws from.
+
+    Raises:
+        UserError: a study has no word for it.
+    """
+    made = getattr(generator, "__wrapped__", generator)
+    if type(made) in (MuonGenerator2015, MuonGenerator2016):
+        settings: Tree = made.source.model_dump(mode="json")
+        return settings
+    name = getattr(made, "__name__", type(made).__name__)
+    raise UserError(
+        f"the muon source {name} has no settings that can be told from it, only MuonGenerator2015 "
+        "and MuonGenerator2016 have; say what the study draws from: "
+        'Study.from_volume(volume, wrapper, muons={"source": {"kind": "shukla2016"}})'
+    )
+
+
+def describe_plane(generator: Any, volume: Any) -> Tree:
+    """Where the muons of a 2015 or 2016 source start, unless that is what a study does anyway.
+
+    Raises:
+        UserError: not as far beyond all four sides of the volume.
+    """
+    ranges = (generator.x_range, generator.y_range)
+    widths = [told(width) for width in volume.lw]
+    low = [-float(each[0]) for each in ranges]
+    high = [float(each[1]) - width for each, width in zip(ranges, widths, strict=True)]
+    if min(low + high) < -1e-6 or max(low + high) - min(low + high) > 1e-6 * max(widths):
+        raise UserError(
+            f"the muons start at x {ranges[0]} m and y {ranges[1]} m, but a study can only say how "
+            f"far they start beyond all four sides of the volume ({widths[0]} x {widths[1]} m); "
+            'use such ranges, or say it: Study.from_volume(volume, wrapper, muons={"plane": ...})'
+        )
+    drop = float(volume.h) - float(volume.get_passive_z_range()[0])
+    usual = default_margin(drop, float(volume.passive_size))
+    margin = max(low[0], 0.0)
+    return {} if isclose(margin, usual, rel_tol=1e-5) else {"plane": {"margin": margin}}
