@@ -452,6 +452,23 @@ def test_d17_generator_level_gives_the_truth_with_zero_uncertainty():
     assert batch.poca.sigma.max() < 1e-6
 
 
+def test_generator_level_hits_are_the_truth_with_unit_uncertainties():
+    """Spec 5.2: ``hit_uncs`` are ones; they were the tiny scale of the fit."""
+    volume = FakeVolume()
+    reco = irradiate(
+        kinked_muons(40, volume), volume, panel_stack(ABOVE), panel_stack(BELOW), hard=True
+    )
+    batch = GenScatterBatch(reco.mu, volume)
+    assert (batch.hit_uncs == 1).all()
+    assert (batch.above_hit_uncs == 1).all()
+    assert (batch.hits["below"]["unc_xyz"] == 1).all()
+    assert (batch.hit_effs == 1).all()
+    assert_close(batch.reco_hits, batch.gen_hits)
+    vector, start = batch.get_muon_trajectory(batch.above_gen_hits, batch.above_hit_uncs)
+    assert_close(vector, batch.track_in)
+    assert_close(start, batch.track_start_in)
+
+
 def test_hits_and_tracks_have_the_shapes_of_the_seed():
     batch = measured_batch(n=30)
     assert batch.n_hits_above == batch.n_hits_below == 4

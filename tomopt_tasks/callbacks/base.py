@@ -43,7 +43,7 @@ class FitParams:
     n_mu_per_volume: int | None = None
     mu_bs: int | None = None
     mu: Any = None
-    cbs: "Sequence[Callback]" = ()
+    cbs: "Sequence[Callback] | None" = None
     sb: Any = None
     loss_val: Tensor | None = None
     """Sum of the losses of the volumes of the present batch."""

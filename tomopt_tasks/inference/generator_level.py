@@ -21,6 +21,11 @@ class GenScatterBatch(ScatterBatch):
         """Zero, of the shape of the variable."""
         return torch.zeros_like(self.value(name))
 
+    def _stacked(self, side: str, key: str) -> Float[Tensor, "mu hit n"]:
+        """As measured, but with the unit uncertainties of the spec for ``hit_uncs`` and its kin."""
+        found = super()._stacked(side, key)
+        return torch.ones_like(found) if key == "unc_xyz" else found
+
     def _records(self) -> dict[str, SideRecord]:
         return {
             side: SideRecord(lines, true_hits(hits))

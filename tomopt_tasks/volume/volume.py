@@ -160,8 +160,13 @@ class Volume(nn.Module):
         """
         loaded = [layer.rad_length for layer in reversed(self.get_passives())]
         values = [value for value in loaded if value is not None]
-        if not values or len(values) != len(loaded):
-            raise ValueError("no layout is loaded into all passive layers; call load_rad_length")
+        if not loaded:
+            raise ValueError("the volume has no passive layers; give it at least one PassiveLayer")
+        if len(values) != len(loaded):
+            raise ValueError(
+                f"{len(values)} of {len(loaded)} passive layers have a layout; load one into all: "
+                "volume.load_rad_length(layout)"
+            )
         return torch.stack(values)
 
     def assign_budget(self) -> None:

@@ -47,7 +47,7 @@ class VolumeLoop:
 
     def hook(self, name: str) -> None:
         """Fire a hook of every callback, in the order of the list."""
-        for callback in self.fit_params.cbs:
+        for callback in self.fit_params.cbs or ():
             getattr(callback, name)()
 
     def fit_epoch(self) -> None:

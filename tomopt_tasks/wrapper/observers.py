@@ -91,7 +91,7 @@ class EpochRow(Callback):
         """The row, in JSON types."""
         wrapper = self.attached
         panels = detector_panels(wrapper.get_detectors())
-        records = [cb for cb in self.fit_params.cbs if isinstance(cb, GradientRecord)]
+        records = [cb for cb in self.fit_params.cbs or () if isinstance(cb, GradientRecord)]
         nonfinite = {"nonfinite": [line for each in records for line in each.explain()]}
         return {
             **(nonfinite if records else {}),

@@ -61,7 +61,10 @@ def test_d25_looking_up_leaves_the_argument_alone_and_the_far_face_inside():
 
 def test_layouts_come_as_functions_or_as_grids():
     vol = volume()
-    with pytest.raises(ValueError, match="no layout is loaded"):
+    with pytest.raises(ValueError, match=r"0 of 6 passive layers .* volume\.load_rad_length"):
+        vol.get_rad_cube()
+    vol.get_passives()[2].load_rad_length(uniform(0.5))
+    with pytest.raises(ValueError, match="1 of 6 passive layers have a layout; load one into all"):
         vol.get_rad_cube()
     vol.load_rad_length(uniform(0.5), target=torch.tensor([7.0]))
     assert (vol.get_rad_cube() == 0.5).all()
@@ -82,6 +85,8 @@ def test_volumes_that_cannot_be_are_refused():
         Volume([passives(1)[0].to("meta"), *passives(1)])
     with pytest.raises(ValueError, match="no passive layers"):
         _ = Volume([volume()[0]]).lw
+    with pytest.raises(ValueError, match="no passive layers; give it at least one PassiveLayer"):
+        Volume([volume()[0]]).get_rad_cube()
 
 
 def test_without_a_budget_costs_add_up():

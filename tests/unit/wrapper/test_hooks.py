@@ -5,7 +5,7 @@ import torch
 from torch.optim import SGD
 
 from tests.unit.wrapper.common import HookRecord, notebook_volume, passives, scene_yielder
-from tomopt_tasks.callbacks.base import Callback
+from tomopt_tasks.callbacks.base import Callback, FitParams
 from tomopt_tasks.callbacks.ladle import BatchLoss
 from tomopt_tasks.callbacks.warmup import WarmupCallback
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
@@ -15,6 +15,12 @@ from tomopt_tasks.wrapper.family import PanelVolumeWrapper
 
 MUONS = ["on_mu_batch_begin", "on_scatter_end", "on_mu_batch_end"]
 PREDICTION = ["on_x0_pred_begin", "on_x0_pred_end", "on_volume_end"]
+DEFAULTS = [
+    "volume_inferrer", "state", "pred", "n_mu_per_volume", "mu_bs", "mu", "cbs", "sb", "loss_val",
+    "volume_id", "cb_savepath", "trn_passives", "val_passives", "tst_passives", "passive_bs",
+    "mean_loss", "n_epochs", "epoch_bar", "stop", "cyclic_cbs", "warmup_cbs", "metric_log",
+    "metric_cbs", "passive_bar",
+]  # fmt: skip
 UPDATE = ["on_backwards_begin", "on_backwards_end", "on_step_end"]
 
 
@@ -46,6 +52,16 @@ def _fit(record: Callback, tmp_path, **kwargs) -> PanelVolumeWrapper:
         cb_savepath=tmp_path,
     )
     return wrapper
+
+
+def test_what_is_not_given_is_none_and_any_keyword_is_kept():
+    """Spec 8.1: ``cbs`` was an empty tuple."""
+    empty = FitParams()
+    assert {name: getattr(empty, name) for name in DEFAULTS} == dict.fromkeys(DEFAULTS)
+    assert (empty.epoch, empty.skip_opt_step) == (0, False)
+    assert FitParams(mine=3).mine == 3
+    wrapper = _wrapper()
+    wrapper.hook("on_train_begin")  # nobody listens yet
 
 
 def test_a_fit_without_validation_fires_the_hooks_of_the_spec(tmp_path):
