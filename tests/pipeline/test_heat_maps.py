@@ -106,7 +106,10 @@ def test_the_report_draws_the_maps(finished):
         (("constraints.area", "1 m2"), r"has heat maps, which share no area.*area: null"),
         (("fit.optimiser.xy", "{kind: sgd, rate: 1}"), r"optimiser\.xy: got \"xy\""),
         (("fit.optimiser.mu", "null"), r'nothing moves mu of "above"'),
-        (("fit.optimiser.sig.rate", "null"), r"optimiser\.sig: has no rate"),
+        (
+            ("fit.optimiser.sig.rate", "null"),
+            r"optimiser\.sig: has no rate, .* for a heat map; add rate",
+        ),
         (("detectors.maps.panels", '{"above[1]": {kind: panel}}'), r"need a group of their own"),
         (("detectors.maps.panel.missed_hits", "true"), r"misses no hits at random"),
         (("detectors.other.panels", '{"above[1]": {mixture: {}}}'), r"write kind: heat_map"),

@@ -10,7 +10,7 @@ from tomopt_tasks.inference.learned import DeepVolumeInferrer
 from tomopt_tasks.planning.plan import plan_study
 from tomopt_tasks.runs.judging import judge
 from tomopt_tasks.runs.predicting import predict_object
-from tomopt_tasks.runs.run import Request, begin, run_all
+from tomopt_tasks.runs.run import PlainStage, Request, begin, run_all
 from tomopt_tasks.store.opening import open_store
 from tomopt_tasks.volume.passives import PassiveYielder
 from tomopt_tasks.wrapper.checkpoint import from_checkpoint, restore_volume
@@ -73,6 +73,20 @@ def test_every_other_design_is_read_by_a_network_of_its_own(finished):
     assert model["fit"]["epoch"] == fit["fit"]["epoch"] == 2
     assert differ(weights(store, "model for other"), weights(store, "fit epoch 2"))
     assert differ(weights(store, "model for other"), weights(store, "start of the fit"))
+
+
+def test_a_warm_start_takes_the_network_along(finished):
+    store, _ = finished
+    key = next(s.key for s in plan_study(study()) if s.label == "fit epoch 2")
+    warm = study(("fit.warm_start", key))
+    with begin(warm, store) as run:
+        for name in ("make_volumes", "transport_muons", "start_fit"):
+            run.all(PlainStage(name))
+    stage = next(s for s in plan_study(warm) if s.label == "start of the fit")
+    state = store.get_record(store.find("checkpoint", stage.key))["volume"]
+    ended = weights(store, "fit epoch 2")
+    assert differ(weights(store, "start of the fit"), ended)
+    assert differ(ended, state) == []
 
 
 def test_a_fit_that_is_extended_ends_with_the_same_bits(finished, tmp_path):

@@ -60,9 +60,8 @@ def test_two_processes_of_a_campaign_know_the_parts_that_the_command_trusts(fold
     file = tmp_path / "c.yaml"
     changes = "".join(f'  "{place}": {text}\n' for place, text in PARTS)
     short = '  "fit.phases[0].epochs": 1\n  compare: [fit, baseline_1]\n'
-    file.write_text(
-        f"version: 1\ncampaign: c\nbase: {TINY}\nset:\n{short}{changes}axes:\n  seed: {{seeds: 2}}\n"
-    )
+    head = f"version: 1\ncampaign: c\nbase: {TINY}\nset:\n"
+    file.write_text(f"{head}{short}{changes}axes:\n  seed: {{seeds: 2}}\n")
     tomopt(tmp_path, "campaign", "run", str(file), "--jobs", "2", "--trust", str(folder))
     trust([folder])
     plan = plan_campaign(load_campaign(file))

@@ -147,14 +147,14 @@ def _check_optimisers(phase: Phase, groups: Learners, rated: set[str], path: Pat
     for key, optimiser in phase.optimiser.items():
         if key == MODEL:
             continue
-        searched = phase.find_rates is not None and key.partition(".")[0] not in UNSEARCHED
-        if searched or optimiser.rate is not None:
+        searchable = key.partition(".")[0] not in UNSEARCHED
+        if optimiser.rate is not None or (searchable and phase.find_rates is not None):
             rated.add(key)
         if key not in rated and _moves(phase, key, groups) and phase.epochs > 0:
-            raise Problem(
-                (*path, "optimiser", key),
-                "has no rate, and no search has found one before; add rate or find_rates",
-            )
+            text = "has no rate, and no search has found one before; add rate or find_rates"
+            if not searchable:
+                text = "has no rate, and no search finds one for a heat map; add rate"
+            raise Problem((*path, "optimiser", key), text)
 
 
 def _check_model(phase: Phase, path: Path) -> None:
