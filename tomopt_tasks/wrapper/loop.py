@@ -1,7 +1,7 @@
 """The one loop over epochs, volumes and muons (spec 8.4): every fit, every prediction runs it."""
 
-from functools import partial
 from typing import Any
+from weakref import proxy
 
 import torch
 from torch import Tensor
@@ -128,7 +128,8 @@ class VolumeLoop:
             with torch.no_grad():
                 self._collect(fit.volume_inferrer, scan)
                 found = read(fit.volume_inferrer, len(scan))
-        graph = Graph(partial(self._form, scan), spare=self._free)
+        me = proxy(self)  # its outputs get here: a circle through autograd is never collected
+        graph = Graph(lambda: me._form(scan), spare=lambda: me._free())  # noqa: PLW0108 - not bound
         if self._keep:
             graph.kept = found.tensors()
             self._kept.append(graph)
@@ -211,8 +212,10 @@ class VolumeLoop:
         if not torch.is_grad_enabled():
             return reduced
 
+        me = proxy(self)  # as in `_predictions`
+
         def form() -> tuple[Tensor, ...]:
-            return ReducedScatters.of(self._cross(self._muons(piece), piece)).tensors()
+            return ReducedScatters.of(me._cross(me._muons(piece), piece)).tensors()
 
         return reduced.with_tensors(attach(reduced.tensors(), Graph(form), self._learnable()))
 

@@ -68,6 +68,22 @@ def gradients(case, memory, budget=6.0, bank=None, size=None, n_muons=N_MUONS):
     return found, record.names()
 
 
+def live() -> int:
+    """Wrappers that somebody still holds."""
+    gc.collect()
+    return sum(type(found) is ArbVolumeWrapper for found in gc.get_objects())
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 30], ids=["formed anew", "kept"])
+@pytest.mark.parametrize("chunk", [2 * N_MUONS, N_MUONS // 2], ids=["scans", "pieces"])
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_left_of_a_wrapper_that_nobody_uses_any_more(case, chunk, memory, monkeypatch):
+    monkeypatch.setattr(scans, "CHUNK", chunk)
+    before = live()
+    gradients(case, memory)
+    assert live() == before
+
+
 @pytest.mark.parametrize("budget", [6.0, None], ids=["budget", "free"])
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_do_not_depend_on_how_many_graphs_are_kept(case, budget, monkeypatch):
