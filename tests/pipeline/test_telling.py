@@ -15,6 +15,7 @@ from tomopt_tasks.cli import app
 from tomopt_tasks.reports.text import Answer
 from tomopt_tasks.runs.command import run_plain
 from tomopt_tasks.runs.run import Request, begin, run_all
+from tomopt_tasks.runs.standing import standing_of
 from tomopt_tasks.runs.telling import told
 from tomopt_tasks.store.opening import open_store
 
@@ -89,6 +90,24 @@ def test_new_best_losses_of_epochs_that_run_are_told_and_those_of_cached_ones_ar
     with begin(study, store) as run, told(run) as epoch:
         run_all(run, epoch)
     assert len(webhook) == len(texts)
+
+
+def test_a_fit_that_sees_nothing_any_more_is_told_once(tmp_path, fake_bodies, webhook):
+    fit_epoch = fake_bodies["fit_epoch"]
+
+    def blinded(store, key, inputs, parents):
+        if inputs.epoch < 2:
+            return fit_epoch(store, key, inputs, parents)
+        return store.put_record("checkpoint", key, {}, {"loss": None, "skipped_volumes": 4})
+
+    fake_bodies["fit_epoch"] = blinded
+    store, study = open_store(tmp_path / "store"), changed(("notify.on", '["diverged"]'))
+    with begin(study, store) as run, told(run) as epoch:
+        run_all(run, epoch)
+    (message,) = webhook
+    assert "In 1 of 3 epochs, first in epoch 3, too few muons were accepted" in message["text"]
+    words = standing_of(run, "finished", "", {}).words
+    assert "In 3 of 5 epochs, first in epoch 3, too few muons were accepted" in words
 
 
 def test_a_plain_run_that_fails_says_so_and_how_to_go_on(store, webhook, monkeypatch):

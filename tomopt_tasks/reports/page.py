@@ -21,6 +21,7 @@ from tomopt_tasks.reports.predicted import predicted_figure
 from tomopt_tasks.reports.scene import MM, scene_in_mm
 from tomopt_tasks.reports.side_view import side_view_figure
 from tomopt_tasks.reports.solid import detector_faces, solid_svg
+from tomopt_tasks.reports.standing import blind_epochs
 from tomopt_tasks.reports.style import inline_svg, recolour, series
 from tomopt_tasks.reports.table import comparison_table, older_note, per_target_table
 from tomopt_tasks.reports.verdict import headline, outcome_of, reference_words, verdict
@@ -183,7 +184,8 @@ def _history(data: ReportData) -> str:
         "ones dashed. At the centres x is solid, y dotted, and the level line is the middle of the "
         "passive volume."
     )
-    return html.section("fit", "How the fit went", read, _figure(picture))
+    blind = blind_epochs(data.history)
+    return html.section("fit", "How the fit went", f"{blind} {read}".strip(), _figure(picture))
 
 
 def _predicted(data: ReportData) -> str:

@@ -30,3 +30,19 @@ class Standing:
     """Why it ended, and how to go on."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Study, seed, device, host: what people look for."""
+
+
+def blind_epochs(history: Sequence[Mapping[str, Any]]) -> str:
+    """How often a fit saw nothing at all, and since when; empty if it always saw something.
+
+    Args:
+        history: one row of metrics an epoch.
+    """
+    blind = [row for row in history if row.get("loss") is None and row.get("skipped_volumes")]
+    if not blind:
+        return ""
+    return (
+        f"In {len(blind)} of {len(history)} epochs, first in epoch {int(blind[0]['epoch']) + 1}, "
+        "too few muons were accepted to predict any volume: such an epoch has no loss and moves "
+        "nothing. Lower the learning rates, or start nearer to the volume."
+    )

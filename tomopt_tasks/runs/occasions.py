@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tomopt_tasks.reports.standing import blind_epochs
 from tomopt_tasks.runs.run import Run
 from tomopt_tasks.runs.standing import last_epoch, ran_here, stopped_because
 
@@ -45,5 +46,7 @@ class Occasions:
         if better and done > 1:
             yield Happening("best", f"new best loss {shown} in epoch {done} of {total}", facts)
         why = stopped_because(run) if row.get("stopped") else ""
-        if "diverged" in why:
+        if not blind_epochs(run.history[:-1]):  # told once
+            why = blind_epochs(run.history) or why
+        if why and (loss is None or "diverged" in why):
             yield Happening("diverged", why, {**facts, "why": why})

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tomopt_tasks.planning.lookup import Step
-from tomopt_tasks.reports.standing import Standing
+from tomopt_tasks.reports.standing import Standing, blind_epochs
 from tomopt_tasks.runs.closing import go_on
 from tomopt_tasks.runs.run import Run
 from tomopt_tasks.store.errors import DamagedObject
@@ -42,7 +42,7 @@ def standing_of(run: Run, state: str, words: str, facts: Mapping[str, str]) -> S
         words: why it ended and how to go on, if it has.
         facts: what people look for: study, seed, device, host.
     """
-    ending = stopped_because(run)
+    notes = (words, stopped_because(run), blind_epochs(run.history))
     return Standing(
         run=run.id,
         state=state,
@@ -51,7 +51,7 @@ def standing_of(run: Run, state: str, words: str, facts: Mapping[str, str]) -> S
         stages=[_row(run, step) for step in run.steps if step.stage.key in run.refs],
         n_stages=len(run.steps),
         history=run.history,
-        words="\n\n".join(filter(None, (words, ending))),
+        words="\n\n".join(filter(None, notes)),
         facts=facts,
     )
 

@@ -63,6 +63,13 @@ def test_page_reaches_for_nothing_outside_itself(page):
     assert not re.search(r"@import|url\((?!#)", page)
 
 
+def test_page_says_when_the_fit_saw_nothing(report, page):
+    blind = {**report.history[-1], "loss": None, "skipped_volumes": 8}
+    said = "too few muons were accepted to predict any volume"
+    assert said not in page
+    assert said in render_html(replace(report, history=[*report.history, blind]))
+
+
 def test_page_is_light(page):
     assert len(page.encode()) < 1_500_000
 
