@@ -105,10 +105,10 @@ class Overseer:
         return rows
 
     def _loss(self, key: str) -> str:
-        """Loss of a stored epoch."""
+        """Loss of a stored epoch; none where no volume could be predicted."""
         ref = self.store.find("checkpoint", key)
-        loss = ref.metrics.get("loss") if ref is not None else None
-        return f"{loss:.4g}" if isinstance(loss, float) else ""
+        loss = ref.metrics.get("loss", "") if ref is not None else ""
+        return f"{loss:.4g}" if isinstance(loss, float) else "none" if loss is None else ""
 
     def again(self) -> str:
         """What a person does next."""

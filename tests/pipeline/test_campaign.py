@@ -162,8 +162,9 @@ def test_epochs_that_members_share_are_one_job(tmp_path, here):
     epochs = [name.partition(" (")[0] for name in done.outcomes if "epoch" in name]
     members = [each.name for each in plan.members]
     assert [name for name in epochs if name not in members] == [
-        "coarse search 1 to fine epoch 1"
-    ] * 2  # one a loss
+        f"loss.kind={loss}: coarse search 1 to fine epoch 1"
+        for loss in ("spread_range", "volume_mse")
+    ]
     assert done.executed == len(plan.stages)
     lengths = {name: each.result["executed"] for name, each in done.outcomes.items()}
     assert {lengths[name] for name in members if "epochs=1" in name} == {3}

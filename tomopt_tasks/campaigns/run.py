@@ -1,6 +1,6 @@
 """Run a campaign: what is shared once, then members side by side."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +62,7 @@ def jobs_of(
     jobs: list[Job] = []
     names: dict[str, str] = {}
     for chain in chains(missing, plan.users):
-        name = _name(chain)
+        name = _name(chain, plan.users[chain[-1].key])
         needed = [parent for stage in chain for parent in stage.parents.values()]
         after = frozenset(names[parent] for parent in needed if parent in names)
         given = {parent: kinds[parent] for parent in needed}
@@ -80,11 +80,13 @@ def _epochs(stages: Sequence[Stage]) -> tuple[str, ...]:
     return tuple(stage.key for stage in stages if stage.name == "fit_epoch")
 
 
-def _name(chain: Sequence[Stage]) -> str:
-    """What a job is called: its stages, and the start of its last key."""
+def _name(chain: Sequence[Stage], users: Collection[str]) -> str:
+    """What a job is called: what its members share, its stages, and the start of its last key."""
     first, last = chain[0].label, chain[-1].label
     label = first if len(chain) == 1 else f"{first} to {last}"
-    return f"{label} ({chain[-1].key[:8]})"
+    some, *others = (name.split(",") for name in sorted(users))
+    common = [part for part in some if all(part in other for other in others)]
+    return f"{','.join(common)}{': ' if common else ''}{label} ({chain[-1].key[:8]})"
 
 
 Where = int | str
