@@ -346,9 +346,9 @@ def ratio(one: np.ndarray, other: np.ndarray, seed: int = 0) -> tuple[float, flo
     return float(one.mean() / other.mean()), float(low), float(high)
 
 
-def rows(designs: Mapping[str, Path], per_height: int, n_muons: int) -> Iterator[str]:
+def rows(designs: Mapping[str, Path], per_height: int, n_muons: int, seed: int) -> Iterator[str]:
     """One line a design, acceptance, kind of hits and cut."""
-    known, judged = expose(per_height, n_muons, 11), expose(per_height, n_muons, 12)
+    known, judged = (expose(per_height, n_muons, each) for each in (seed, seed + 1))
     yield f"{'design':<34} {'acceptance':<14} {'hits':<9} {'cut [m]':>7} {'MSE [m2]':>9} ratio 95 %"
     for how in HOWS:
         human, _ = errors(panels_of(HUMAN), known, judged, how)
@@ -369,9 +369,15 @@ def main() -> None:
     parser.add_argument("detectors", nargs="+", type=Path)
     parser.add_argument("--per-height", type=int, default=100)
     parser.add_argument("--muons", type=int, default=1000)
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=11,
+        help="of the ladles that are known; the next one is that of those that are judged",
+    )
     asked = parser.parse_args()
     designs = {"human design 2": HUMAN} | {file.stem: file for file in asked.detectors}
-    for line in rows(designs, asked.per_height, asked.muons):
+    for line in rows(designs, asked.per_height, asked.muons, asked.seed):
         sys.stdout.write(line + "\n")
 
 
