@@ -151,9 +151,11 @@ def _check_optimisers(phase: Phase, groups: Learners, rated: set[str], path: Pat
         if optimiser.rate is not None or (searchable and phase.find_rates is not None):
             rated.add(key)
         if key not in rated and _moves(phase, key, groups) and phase.epochs > 0:
-            text = "has no rate, and no search has found one before; add rate or find_rates"
-            if not searchable:
-                text = "has no rate, and no search finds one for a heat map; add rate"
+            text = "has no rate, and no search " + (
+                "has found one before; add rate or find_rates"
+                if searchable
+                else "finds one for a heat map; add rate"
+            )
             raise Problem((*path, "optimiser", key), text)
 
 
