@@ -144,6 +144,10 @@ def _check_optimisers(phase: Phase, groups: Learners, rated: set[str], path: Pat
                     f'nothing moves {parameter} of "{group}", which is not frozen; add '
                     f"{keys[1]} or freeze it",
                 )
+    _check_rates(phase, groups, rated, path)
+
+
+def _check_rates(phase: Phase, groups: Learners, rated: set[str], path: Path) -> None:
     for key, optimiser in phase.optimiser.items():
         if key == MODEL:
             continue
