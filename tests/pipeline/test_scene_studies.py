@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.pipeline.common import counted
 from tomopt_tasks.config.load import load_study
@@ -11,6 +12,11 @@ from tomopt_tasks.planning.plan import plan_study
 from tomopt_tasks.runs.command import run_plain
 from tomopt_tasks.runs.run import Request, begin, run_all
 from tomopt_tasks.store.opening import open_store
+from tomopt_tasks.transport.bank import transport
+from tomopt_tasks.volume.scenes import make_scene
+from tomopt_tasks.wrapper.build import build_volume, build_wrapper
+from tomopt_tasks.wrapper.checkpoint import set_edges
+from tomopt_tasks.wrapper.scans import BankedPassives
 
 STUDIES = Path(__file__).parents[2] / "data" / "studies"
 SMALL = [
@@ -30,6 +36,32 @@ def ran(request, tmp_path_factory):
     study = load_study(STUDIES / f"{request.param}.yaml", SMALL)
     store = open_store(tmp_path_factory.mktemp(request.param) / "store")
     return study, store, run_plain(study, store, Request()).answer().lines
+
+
+def test_who_looks_away_does_not_map_the_walls_better():
+    """With the default of one imaginary muon a voxel a detector in the corner errs half as much."""
+    study = load_study(STUDIES / "small_walls.yaml")
+    scene = study.scenes.train.model_copy(update={"volumes": 8})
+    muons = study.muons.model_copy(update={"per_volume": 4000})
+    x0, _ = make_scene(study.world, scene, 3, "train")
+    state, _ = transport(x0, study.world, muons, study.transport, 3, "train")
+
+    def errors(xy):
+        volume = build_volume(study.world, study.detectors["centred"])
+        set_edges(volume, hard=True)
+        with torch.no_grad():
+            for panel in (panel for layer in volume.get_detectors() for panel in layer.panels):
+                panel.xy.copy_(torch.tensor(xy))
+        wrapper = build_wrapper(volume, study.inference, None, {}, 5, fitting=False)
+        found = wrapper.predict(BankedPassives(x0, x0, state), 4000, 4000)
+        maps = torch.stack([torch.as_tensor(pred) for pred, _ in found])
+        return (1 / maps - 1 / x0).square().mean((1, 2, 3))
+
+    centred, corner = errors((5.0, 5.0)), errors((2.5, 2.5))
+    lead = centred - corner
+    assert lead.mean() < 3 * lead.std() / len(lead) ** 0.5
+    flat = (1 / x0).var((1, 2, 3), correction=0)
+    assert centred.mean() < 1.2 * flat.mean()
 
 
 def dataset(study, store, label):

@@ -20,7 +20,8 @@ class UnbiasedX0Settings(Config):
     share: Literal["path", "voxel"] = "path"
     """Where a muon scattered: along its path through uniform matter, or all in one voxel."""
     prior_muons: PositiveNumber = 1.0
-    """Imaginary muons per voxel that saw the mean density of the volume; > 0."""
+    """Imaginary muons per voxel that saw the mean density of the volume; > 0. With fewer than
+    noise would need, a voxel that nobody looks at errs less than one that is measured."""
     log_term: Flag = True
     """Undo the logarithmic factor of Highland's formula."""
     subtract_resolution: Flag = True
@@ -77,7 +78,7 @@ class VoxelX0Settings(FromX0):
     error_of: Literal["x0", "density"] = "x0"
     """What errors of voxels are of: radiation lengths [m], or scattering densities 1 / X0 [1/m].
     Noise makes tails of radiation lengths, so that who looks away errs less; densities follow the
-    scattering in proportion, and more muons always help."""
+    scattering in proportion. With few muons a voxel, ``prior_muons`` must be many for the same."""
 
 
 class VoxelClassSettings(FromX0):
