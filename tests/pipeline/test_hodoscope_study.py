@@ -12,12 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.pipeline.common import counted
 from tomopt_tasks.config.load import load_study
 from tomopt_tasks.planning.plan import plan_study
 from tomopt_tasks.runs.run import begin, run_all
 from tomopt_tasks.store.opening import open_store
+from tomopt_tasks.transport.bank import transport
+from tomopt_tasks.volume.scenes import make_scene
+from tomopt_tasks.wrapper.build import build_volume, build_wrapper
+from tomopt_tasks.wrapper.checkpoint import set_edges
+from tomopt_tasks.wrapper.scans import BankedPassives, mirrored
 
 STUDY = load_study(Path(__file__).parents[2] / "data" / "studies" / "hodoscope.yaml")
 BOUND = 0.07
@@ -39,6 +45,35 @@ def offsets(store):
     stages = [stage for stage in plan_study(STUDY) if stage.kind == "checkpoint"]
     rows = [store.find("checkpoint", stage.key).metrics["geometry"] for stage in stages]
     return np.array([[panel["xy"] for panel in row] for row in rows]) - 0.5
+
+
+def test_the_expected_error_is_higher_with_one_or_both_modules_off():
+    """Equal muons and hits at each place; each muon and its image in x, at edges of 0.2."""
+    scene = STUDY.scenes.train
+    muons = STUDY.muons.model_copy(update={"per_volume": 3000})
+    x0, _ = make_scene(STUDY.world, scene, 11, "train")
+    state, _ = transport(x0, STUDY.world, muons, STUDY.transport, 11, "scan")
+    bank = BankedPassives(x0, x0, state)
+
+    def errors(above, below):
+        volume = build_volume(STUDY.world, STUDY.detectors["centred"])
+        set_edges(volume, hard=False)
+        for layer, shift in zip(volume.get_detectors(), (above, below), strict=True):
+            for panel in layer.panels:
+                panel.smooth = 0.2
+                panel.xy.data[0] += shift
+        wrapper = build_wrapper(volume, STUDY.inference, None, {}, 5, fitting=False)
+        found = []
+        for turn in (0, 1):
+            maps = wrapper.predict(mirrored(bank, turn, STUDY.world.size), 3000, 3000)
+            maps = torch.stack([torch.as_tensor(pred) for pred, _ in maps])
+            found.append((1 / maps - 1 / x0).square().mean((1, 2, 3)))
+        return torch.stack(found).mean(0)
+
+    centred = errors(0.0, 0.0)
+    for shift in ((0.3, 0.0), (0.3, 0.3), (0.3, -0.3)):
+        more = errors(*shift) - centred
+        assert more.mean() > 3 * more.std() / len(more) ** 0.5, shift
 
 
 def test_the_off_centre_module_comes_to_the_centre_and_the_centred_one_stays(offsets):
