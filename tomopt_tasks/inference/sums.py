@@ -151,22 +151,30 @@ class _LayerSums(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         layer, x_start, x_end, x_edges, y_start, y_end, y_edges = ctx.saved_tensors
         result = [torch.empty_like(layer) for _ in range(5)]
+        by_x_edge, by_y_edge = _steps(grads[0]), _steps(grads[0].transpose(2, 3))
         n_cells = max(len(x_edges), len(y_edges)) + 1
         for some, part in _pieces(len(layer), layer.shape[2], layer.shape[1] * n_cells):
-            ends_x = (x_start[some, :, part], x_end[some, :, part], x_edges)
-            ends_y = (y_start[some, :, part], y_end[some, :, part], y_edges)
-            weight, slope = layer[some, :, None, part], grads[0][some]
-            x, y = box_shares(*ends_x), box_shares(*ends_y)
-            by_x = slope @ y
-            by_y = slope.transpose(2, 3) @ (x * weight)
-            pieces = (
-                x.mul_(by_x).sum(2),
-                *_box_slopes(*ends_x, by_x.mul_(weight)),
-                *_box_slopes(*ends_y, by_y),
-            )
+            x = _Overlap.of(x_start[some, :, part], x_end[some, :, part], x_edges)
+            y = _Overlap.of(y_start[some, :, part], y_end[some, :, part], y_edges)
+            weight = layer[some, :, None, part]
+            by_x = by_x_edge[some] @ y.shares()
+            by_y = by_y_edge[some, :, :-1] @ x.shares().mul_(weight)
+            by_x, last = by_x[..., :-1, :], by_x[..., -1, :]
+            by_layer = (x.covered * by_x).sum(2).add_(last)
+            pieces = (by_layer, *x.slopes(by_x.mul_(weight)), *y.slopes(by_y))
             for whole, piece in zip(result, pieces, strict=True):
                 whole[some, :, part] = piece
         return result[0], result[1], result[2], None, result[3], result[4], None
+
+
+def _steps(by_cell: Float[Tensor, "vol z cell other"]) -> Float[Tensor, "vol z cell other"]:
+    """From derivatives with respect to cells to those with respect to the edges above them.
+
+    What an edge takes from the cell above it goes to the cell below; the last cell stays.
+    """
+    steps = by_cell.clone()
+    steps[:, :, :-1] -= by_cell[:, :, 1:]
+    return steps
 
 
 def box_shares(
@@ -181,31 +189,42 @@ def box_shares(
         end: the other end [m].
         edges: borders between cells, ascending [m].
     """
-    covered = _covered(start, end, edges)
-    shares = covered.new_empty((*start.shape[:-1], len(edges) + 1, start.shape[-1]))
-    shares[..., -1, :] = 1.0
-    shares[..., :-1, :] = covered
-    shares[..., 1:, :] -= covered
-    return shares
+    return _Overlap.of(start, end, edges).shares()
 
 
-def _covered(start: Tensor, end: Tensor, edges: Tensor) -> Float[Tensor, "*layer edge mu"]:
-    """Fraction of a stretch that lies below each edge."""
-    width = (end - start).abs_().add_(SIGMA_FLOOR)
-    low = torch.minimum(start, end)
-    return (edges[:, None] - low[..., None, :]).div_(width[..., None, :]).clamp_(0.0, 1.0)
+class _Overlap(NamedTuple):
+    """Which part of each stretch lies below each edge."""
 
+    start: Float[Tensor, "*layer mu"]
+    end: Float[Tensor, "*layer mu"]
+    width: Float[Tensor, "*layer mu"]
+    covered: Float[Tensor, "*layer edge mu"]
+    """In units of the width."""
 
-def _box_slopes(
-    start: Tensor, end: Tensor, edges: Tensor, by_share: Float[Tensor, "*layer cell mu"]
-) -> tuple[Tensor, Tensor]:
-    """Derivatives with respect to the two ends of a stretch, given those to its shares."""
-    covered = _covered(start, end, edges)
-    by_covered = by_share[..., :-1, :] - by_share[..., 1:, :]
-    by_covered *= (covered > 0).logical_and_(covered < 1)
-    width = (end - start).abs_().add_(SIGMA_FLOOR)
-    whole = by_covered.sum(-2)
-    by_high = by_covered.mul_(covered).sum(-2).neg_().div_(width)
-    by_low = -whole.div_(width).add_(by_high)
-    forward = start <= end
-    return torch.where(forward, by_low, by_high), torch.where(forward, by_high, by_low)
+    @classmethod
+    def of(cls, start: Tensor, end: Tensor, edges: Tensor) -> "_Overlap":
+        """See :func:`box_shares`."""
+        width = (end - start).abs_().add_(SIGMA_FLOOR)
+        low = torch.minimum(start, end)
+        covered = (edges[:, None] - low[..., None, :]).div_(width[..., None, :]).clamp_(0.0, 1.0)
+        return cls(start, end, width, covered)
+
+    def shares(self) -> Float[Tensor, "*layer cell mu"]:
+        """Share of each cell."""
+        *layer, n_edges, n_muons = self.covered.shape
+        shares = self.covered.new_ones((*layer, n_edges + 1, n_muons))
+        if n_edges:
+            below, above = self.covered[..., :-1, :], self.covered[..., 1:, :]
+            shares[..., 0, :] = self.covered[..., 0, :]
+            torch.sub(above, below, out=shares[..., 1:-1, :])
+            shares[..., -1, :] -= self.covered[..., -1, :]
+        return shares
+
+    def slopes(self, by_covered: Float[Tensor, "*layer edge mu"]) -> tuple[Tensor, Tensor]:
+        """Derivatives with respect to the two ends; overwrites those to ``covered``."""
+        by_covered *= self.covered.frac().ceil_()  # only edges between the two ends
+        whole = by_covered.sum(-2)
+        by_high = by_covered.mul_(self.covered).sum(-2).neg_().div_(self.width)
+        by_low = whole.neg_().div_(self.width).sub_(by_high)
+        forward = self.start <= self.end
+        return torch.where(forward, by_low, by_high), torch.where(forward, by_high, by_low)
