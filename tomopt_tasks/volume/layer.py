@@ -123,13 +123,7 @@ class PassiveLayer(AbsLayer):
         Raises:
             UserError: wrong shape, or values that are no radiation lengths.
         """
-        values = torch.as_tensor(rad_length).to(self.lw)
-        if tuple(values.shape) != self.shape:
-            got = tuple(values.shape)
-            raise UserError(f"radiation lengths: got a grid of {got} voxels, need {self.shape}")
-        if not bool((values > 0).all()):
-            raise UserError("radiation lengths must be above 0 m; use inf for vacuum")
-        self.rad_length = values
+        self.rad_length = checked_rad_length(rad_length, self.shape, self.lw)
 
     def abs2idx(self, xy: Float[Tensor, "mu 2"]) -> Int[Tensor, "mu 2"]:
         """Voxel of each position [m]; positions outside get the nearest voxel (D-59)."""
@@ -173,6 +167,21 @@ class PassiveLayer(AbsLayer):
         slowing = Slowing.build(self.rad_length.to(mu.mom)[None, None], self.size)
         mu.kinetic = slowing.behind(0, layer, flight, before)
         return mean_momentum(before, mu.kinetic)
+
+
+def checked_rad_length(rad_length: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Radiation lengths [m] where, and as precise as, another tensor is.
+
+    Raises:
+        UserError: wrong shape, or values that are no radiation lengths.
+    """
+    values = torch.as_tensor(rad_length).to(like)
+    if tuple(values.shape) != shape:
+        got = tuple(values.shape)
+        raise UserError(f"radiation lengths: got a grid of {got} voxels, need {shape}")
+    if not bool((values > 0).all()):
+        raise UserError("radiation lengths must be above 0 m; use inf for vacuum")
+    return values
 
 
 def _model(scatter_model: str | ScatterModel, step: float) -> ScatterModel:

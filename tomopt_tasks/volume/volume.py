@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tomopt_tasks.muons.batch import MuonBatch
 from tomopt_tasks.volume.grid import rounding, voxel_corners, voxel_indices
-from tomopt_tasks.volume.layer import AbsLayer, PassiveLayer, RadLengthFunc
+from tomopt_tasks.volume.layer import AbsLayer, PassiveLayer, RadLengthFunc, checked_rad_length
 
 Limits = tuple[float, float]
 
@@ -76,7 +76,8 @@ class Volume(nn.Module):
 
     def get_detectors(self) -> list[Any]:
         """Detector layers, from top to bottom."""
-        return [layer for layer in self.layers if hasattr(layer, "get_cost")]
+        others = [layer for layer in self.layers if not isinstance(layer, PassiveLayer)]
+        return [layer for layer in others if hasattr(layer, "get_cost")]
 
     @property
     def lw(self) -> Float[Tensor, "2"]:
@@ -146,8 +147,9 @@ class Volume(nn.Module):
         """Loads a layout, as a function of a layer or as a grid (z, x, y), and its target."""
         self.target = target
         if isinstance(rad_length, Tensor):
-            for layer, values in zip(reversed(self.get_passives()), rad_length, strict=True):
-                layer.set_rad_length(values)
+            values = checked_rad_length(rad_length, self.shape, self.lw)
+            for layer, of_layer in zip(reversed(self.get_passives()), values, strict=True):
+                layer.rad_length = of_layer
             return
         for layer in self.get_passives():
             layer.load_rad_length(rad_length)
