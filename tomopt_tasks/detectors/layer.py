@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tomopt_tasks.detectors.hits import Hits, Lines, measure
-from tomopt_tasks.detectors.panel import DetectorPanel, stack
+from tomopt_tasks.detectors.panel import DetectorPanel, stack, total_cost
 from tomopt_tasks.detectors.separation import separate
 from tomopt_tasks.muons.batch import MuonBatch
 from tomopt_tasks.volume.layer import AbsLayer
@@ -163,6 +163,8 @@ class PanelDetectorLayer(AbsDetectorLayer):
 
     def get_cost(self) -> Tensor:
         """Sum of the costs of the panels."""
+        if self.type_label == "panel":
+            return total_cost(list(self.panels))
         return torch.stack([panel.get_cost().reshape(()) for panel in self.panels]).sum()[None]
 
     def assign_budget(self, budget: Tensor | None) -> None:
