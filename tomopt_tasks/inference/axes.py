@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -72,6 +72,10 @@ def student4_tail(u: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return (4.0 / (whole * (1.0 + s))) ** 2 * (2.0 + s) / 4.0
 
 
+def _fifth_power(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    return x.square().square_().mul_(x)
+
+
 class Family(NamedTuple):
     """Distributions of one shape; ``u`` is the distance from the middle in units of the scale."""
 
@@ -85,7 +89,8 @@ NORMAL = Family(
     density=lambda u: torch.exp(u.square().mul_(-0.5)).mul_(1.0 / math.sqrt(2.0 * math.pi)),
 )
 STUDENT4 = Family(
-    tail=student4_tail, density=lambda u: 0.375 * (1.0 + 0.25 * u.square()).pow_(-2.5)
+    tail=student4_tail,
+    density=lambda u: _fifth_power((1.0 + 0.25 * u.square()).rsqrt_()).mul_(0.375),
 )
 
 
@@ -112,7 +117,7 @@ class _Shares(torch.autograd.Function):
         ctx.family = family
         shares = middle.new_empty(len(edges) + 1, middle.numel())
         for part, u, _ in _blocks(middle, scale, edges):
-            shares[:, part] = _shares(family.tail(u), u < 0)
+            _share(family.tail(u).copysign_(u), shares[:, part])
         return shares.view(-1, *middle.shape)
 
     @staticmethod
@@ -139,20 +144,20 @@ def _blocks(
         yield part, (edges[:, None] - middle[part]).div_(scale[part]), scale[part]
 
 
-def _shares(
-    tail: Float[Tensor, "edge ..."], left: Bool[Tensor, "edge ..."]
-) -> Float[Tensor, "cell ..."]:
-    """Differences of a cumulative distribution, taken on the side where it is small.
+def _share(tail: Float[Tensor, "edge n"], out: Float[Tensor, "cell n"]) -> None:
+    """Writes the differences of a cumulative distribution, taken on the side where it is small.
+
+    Between two edges on one side of the mean lies the difference of their tails; the cell of the
+    mean has what both leave of one.
 
     Args:
-        tail: probability beyond each edge, on the side away from the mean.
-        left: whether the edge lies to the left of the mean.
+        tail: probability beyond each edge, on the side away from the mean; negative on the left.
+        out: shares of the cells.
     """
-    shares = tail.new_ones((len(tail) + 1, *tail.shape[1:]))
     if len(tail) == 0:
-        return shares
-    rest = 1.0 - tail
-    below, above = torch.where(left, tail, rest), torch.where(left, rest, tail)
-    shares[0], shares[-1] = below[0], above[-1]
-    shares[1:-1] = torch.where(left[1:], below[1:] - below[:-1], above[:-1] - above[1:])
-    return shares
+        out.fill_(1.0)
+        return
+    side = torch.full_like(tail, 0.5).copysign_(tail)
+    torch.sub(side[0] + 0.5, tail[0], out=out[0])
+    torch.sub(tail[:-1], tail[1:], out=out[1:-1]).add_(side[1:] - side[:-1])
+    torch.add(0.5 - side[-1], tail[-1], out=out[-1])
