@@ -61,7 +61,7 @@ def fit_lines(
 class _Fit(NamedTuple):
     """The coefficients of a block and what they are made from; see the top of this module."""
 
-    per_sigma: Tensor
+    scale: Tensor
     weight: Tensor
     total: Tensor
     centre: Tensor
@@ -89,7 +89,7 @@ def _coefficients(depth: Tensor, seen: Tensor, sigma: Tensor) -> _Fit:
     spread = torch.where(valid, spread, 1.0)
     slope = moment.div_(spread)
     offset = share.sub_(centre * slope)
-    return _Fit(scale / sigma, weight, total, centre, lever, spread, slope, offset, valid)
+    return _Fit(scale, weight, total, centre, lever, spread, slope, offset, valid)
 
 
 class _LineFit(torch.autograd.Function):
@@ -125,36 +125,41 @@ class _LineFit(torch.autograd.Function):
             r, s = residual[..., part], sigma[..., part]
             fit = _coefficients(depth[:, None, None], seen[:, part], s)
             by = [grad[:, part] for grad in grads[:5]]
-            by_residual[..., part] = by[0] * fit.offset + by[1] * fit.slope
-            of_offset = 2.0 * by[2] * fit.offset + by[3] * fit.slope  # the same terms appear twice
-            of_slope = by[3] * fit.offset + 2.0 * by[4] * fit.slope
-            direct = (of_offset * fit.offset).add_(of_slope * fit.slope).mul_(s)
+            torch.mul(by[0], fit.offset, out=by_residual[..., part]).addcmul_(by[1], fit.slope)
+            of_offset = (2.0 * by[2] * fit.offset).addcmul_(by[3], fit.slope)
+            of_slope = (2.0 * by[4] * fit.slope).addcmul_(by[3], fit.offset)
+            direct = (of_offset * fit.offset).addcmul_(of_slope, fit.slope).mul_(s)
             variance = s.square()
-            by_offset = of_offset.mul_(variance).add_(by[0] * r)
-            by_slope = of_slope.mul_(variance).add_(by[1] * r)
-            by_weight, here = _weight_slopes(fit, depth[:, None, None], by_offset, by_slope)
+            by_offset = of_offset.mul_(variance).addcmul_(by[0], r)
+            by_slope = of_slope.mul_(variance).addcmul_(by[1], r)
+            by_weight, here = _weight_slopes(fit, by_offset, by_slope)
             by_depth += here.sum((1, 2))
-            by_seen[:, part] = (
-                (by_weight * fit.per_sigma).mul_(fit.per_sigma).sum(1).mul_(2.0 * seen[:, part])
-            )
-            by_sigma[..., part] = direct.sub_((by_weight * fit.weight).div_(s).mul_(2.0))
+            per_sigma = fit.scale / s
+            of_seen = (by_weight * per_sigma).mul_(per_sigma)  # the square alone may overflow
+            by_seen[:, part] = of_seen.sum(1).mul_(2.0 * seen[:, part])
+            by_weight = by_weight.mul_(fit.weight).div_(s)
+            torch.sub(direct, by_weight, alpha=2.0, out=by_sigma[..., part])
         return by_depth, by_seen, by_residual, by_sigma
 
 
-def _weight_slopes(
-    fit: _Fit, depth: Tensor, by_offset: Tensor, by_slope: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Derivatives with respect to weights and depths, given those to the coefficients."""
-    by_slope = by_slope.sub_(fit.centre * by_offset)
-    by_spread = -(by_slope * fit.slope).sum(0).div_(fit.spread)
-    per_spread = by_slope.div_(fit.spread).add_(by_spread * fit.lever)
-    by_lever = fit.weight * per_spread.add(by_spread * fit.lever)
-    by_centre = -(by_offset * fit.slope).sum(0).add_(by_lever.sum(0))
-    by_share = by_offset.add_(by_centre * depth)
-    mean = (by_share * fit.weight).sum(0).div_(fit.total)
-    by_weight = by_share.sub_(mean).div_(fit.total).add_(per_spread.mul_(fit.lever))
-    by_depth = by_lever.add_(by_centre / fit.total * fit.weight)
-    return by_weight, by_depth
+def _weight_slopes(fit: _Fit, by_offset: Tensor, by_slope: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives with respect to weights and depths, given those to the coefficients.
+
+    With N = sum (by_w/W, by_g) (w / W, g)' over the hits, a weight has
+    (1, l) M^-1 ((by_w/W, by_g) - N (1, l)), and a depth w (0, 1) M^-1 of the same less w times the
+    trace of M^-1 (0 1; 0 l) N'.
+    """
+    lever, per_total, per_spread = fit.lever, fit.total.reciprocal(), fit.spread.reciprocal()
+    share = fit.weight * per_total
+    by_slope = by_slope.addcmul_(fit.centre, by_offset, value=-1.0)
+    mixed = (by_offset * fit.slope).sum(0)
+    square = (by_slope * fit.slope).sum(0)
+    by_offset = by_offset.sub_((by_offset * share).sum(0)).addcmul_(mixed, lever, value=-1.0)
+    by_slope = by_slope.sub_((by_slope * share).sum(0)).addcmul_(square, lever, value=-1.0)
+    by_slope = by_slope.mul_(per_spread)
+    by_weight = by_offset.mul_(per_total).addcmul_(lever, by_slope)
+    by_depth = by_slope.addcmul_(square.mul_(per_spread), lever, value=-1.0)
+    return by_weight, by_depth.sub_(mixed.mul_(per_total)).mul_(fit.weight)
 
 
 def _blocks(n_muons: int) -> Iterator[slice]:
