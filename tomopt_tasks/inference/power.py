@@ -23,11 +23,12 @@ STEPS = 6
 
 def squared_angle(before: Tracks, after: Tracks) -> Float[Tensor, " mu"]:
     """Square of the angle between the directions before and after [rad2]."""
-    s1, s2 = before.slope, after.slope
+    s1, s2 = before.slope.t(), after.slope.t()
     d = s2 - s1
-    cross = s1[:, 0] * d[:, 1] - s1[:, 1] * d[:, 0]
-    sine2 = (d * d).sum(1) + cross * cross
-    cosine = 1.0 + (s1 * s2).sum(1)
+    (s1_x, s1_y), (d_x, d_y) = s1, d
+    cross = s1_x * d_y - s1_y * d_x
+    sine2 = (d * d).sum(0) + cross * cross
+    cosine = 1.0 + (s1 * s2).sum(0)
     small = sine2 < 1e-8 * cosine * cosine
     angle = torch.atan2(torch.sqrt(torch.where(small, torch.ones_like(sine2), sine2)), cosine)
     tan2 = sine2 / torch.where(small, cosine * cosine, torch.ones_like(cosine))
@@ -40,10 +41,11 @@ def angle_noise(before: Tracks, after: Tracks) -> Float[Tensor, " mu"]:
     The trace of the covariance of the change of direction in the plane normal to the flight; it is
     what :func:`squared_angle` is too large on average (D-22).
     """
-    s1, s2 = before.slope, after.slope
-    var = before.var_slope + after.var_slope
-    norm = (1.0 + (s1 * s1).sum(1)) * (1.0 + (s2 * s2).sum(1))
-    return (var[:, 0] * (1.0 + s1[:, 1] ** 2) + var[:, 1] * (1.0 + s1[:, 0] ** 2)) / norm
+    square1, square2 = before.slope.t().square(), after.slope.t().square()
+    norm = (1.0 + square1.sum(0)) * (1.0 + square2.sum(0))
+    (x2, y2), (var_x, var_y) = square1, before.var_slope.t() + after.var_slope.t()
+    noise: Tensor = (var_x * (1.0 + y2) + var_y * (1.0 + x2)) / norm
+    return noise
 
 
 def power_scale(momentum: Float[Tensor, " mu"]) -> Float[Tensor, " mu"]:
@@ -116,10 +118,9 @@ def path_in_box(
     """
     first = torch.zeros_like(entry[:, 0])
     last = torch.full_like(first, height)
-    for axis, width in enumerate(widths):
-        tan = slope[:, axis]
-        steep = torch.where(tan.abs() < 1e-9, torch.full_like(tan, 1e-9), tan)
-        low, high = -entry[:, axis] / steep, (width - entry[:, axis]) / steep
+    for at, tan, width in zip(entry.t(), slope.t(), widths, strict=True):
+        steep = torch.where(tan.abs() < 1e-9, 1e-9, tan)
+        low, high = -at / steep, (width - at) / steep
         first = torch.maximum(first, torch.minimum(low, high))
         last = torch.minimum(last, torch.maximum(low, high))
     first = first.clamp_max(height)

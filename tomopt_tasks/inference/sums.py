@@ -88,7 +88,7 @@ class _VoxelSums(torch.autograd.Function):
         turned = [factor.transpose(1, 2) for factor in ctx.saved_tensors]
         n_volumes, n_muons = len(turned[0]), turned[0].shape[2]
         slope = grads[0].flatten(3).flatten(1, 2)
-        result = [factor.new_empty(factor.shape) for factor in turned]
+        result = [torch.empty_like(factor) for factor in turned]
         for some, part in _pieces(n_volumes, n_muons, slope.shape[2]):
             factors = [factor[some, :, part] for factor in turned]
             for whole, piece in zip(result, _backward(factors, slope[some]), strict=True):

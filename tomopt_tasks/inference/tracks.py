@@ -37,6 +37,8 @@ class Tracks:
 
     def at(self, z: float) -> "Tracks":
         """The same lines, referred to the plane at height ``z`` [m]."""
+        if z == self.z:
+            return self
         depth = self.z - z
         return Tracks(
             offset=self.offset + depth * self.slope,

@@ -85,7 +85,8 @@ class AbsX0Inferrer(AbsVolumeInferrer):
         momentum = self.merged(self.reconstructed_momentum)
         numbers = [poca.xyz, poca.sigma, before.offset, before.slope, after.slope]
         numbers += [before.var_slope, after.var_slope, weight[:, None], momentum[:, None]]
-        finite = torch.isfinite(torch.cat(numbers, 1).detach()).all(1)
+        rows = torch.cat([of_muons.detach().t() for of_muons in numbers])
+        finite = torch.isfinite(rows.sum(0))  # as all of them are
         used = finite & poca.valid & self.merged(lambda batch: batch.valid)
         muons = MeasuredMuons(before, after, poca, weight, momentum, used, self.n_volumes)
         return muons.cleaned()

@@ -43,7 +43,7 @@ from tomopt_tasks.inference.power import (
     thickness,
 )
 from tomopt_tasks.inference.sums import Stretches, layer_sums, voxel_sums
-from tomopt_tasks.inference.tracks import Tracks
+from tomopt_tasks.inference.tracks import Tracks, columns
 from tomopt_tasks.inference.x0_settings import UnbiasedX0Settings
 
 LEAST_MEAN = 1e-3
@@ -169,8 +169,8 @@ def _terms(muons: MeasuredMuons, grid: VoxelGrid, method: UnbiasedX0) -> _Terms:
     first, last = path_in_box(muons.before.offset, muons.before.slope, widths, grid.height)
     path = (last - first) * torch.sqrt(1.0 + (muons.before.slope**2).sum(1))
     crosses = path > 0
-    path = torch.where(crosses, path, torch.ones_like(path))
-    accepted = torch.where(crosses, muons.weight, torch.zeros_like(path))
+    path = torch.where(crosses, path, 1.0)
+    accepted = torch.where(crosses, muons.weight, 0.0)
     scale = power_scale(muons.momentum)
     angle2 = squared_angle(muons.before, muons.after)
     noise2 = angle_noise(muons.before, muons.after)
@@ -178,7 +178,7 @@ def _terms(muons: MeasuredMuons, grid: VoxelGrid, method: UnbiasedX0) -> _Terms:
     power = 0.5 * scale * angle2 - noise
     weight, density = _weigh(muons, (accepted, power, path), noise, method.weights)
     width2 = muons.per_muon(density) * path / scale
-    blur2 = muons.poca.sigma[:, 2] ** 2 * angle2 / width2
+    blur2 = muons.poca.sigma.t()[2] ** 2 * angle2 / width2
     mean_power = muons.mean(power, weight).clamp_min(1e-6)
     return _Terms(
         weight=weight,
@@ -226,7 +226,7 @@ def _sums(
     if method.share == "voxel":
         slope2 = (muons.before.slope**2).sum(1)
         channels.append(terms.weight * grid.size * torch.sqrt(1.0 + slope2))
-    sums = voxel_sums(muons.per_volume(torch.stack(channels, 1)), *shares)
+    sums = voxel_sums(muons.per_volume(columns(*channels)), *shares)
     if method.share == "voxel":
         return sums[:, 0], sums[:, 1], sums[:, 2]
     return sums[:, 0], sums[:, 1], _matter(muons, terms, grid)
@@ -240,11 +240,13 @@ def poca_shares(
     """Probabilities of the cells along z, x and y for the points of closest approach."""
     n_z, n_x, n_y = grid.shape
     shares = []
-    for axis, n_cells, low in ((2, n_z, grid.z_low), (0, n_x, 0.0), (1, n_y, 0.0)):
-        where = muons.poca.xyz[:, axis]
-        edges = inner_edges(low, grid.size, where, n_cells)
-        shares.append(muons.per_volume(normal_shares(where, muons.poca.sigma[:, axis], edges)))
-    return shares[0], shares[1], shares[2]
+    low = (0.0, 0.0, grid.z_low)
+    for where, sigma, start, n_cells in zip(
+        muons.poca.xyz.t(), muons.poca.sigma.t(), low, (n_x, n_y, n_z), strict=True
+    ):
+        edges = inner_edges(start, grid.size, where, n_cells)
+        shares.append(muons.per_volume(normal_shares(where, sigma, edges)))
+    return shares[2], shares[0], shares[1]
 
 
 def _matter(muons: MeasuredMuons, terms: _Terms, grid: VoxelGrid) -> Float[Tensor, "vol z x y"]:
@@ -257,11 +259,10 @@ def _matter(muons: MeasuredMuons, terms: _Terms, grid: VoxelGrid) -> Float[Tenso
     layer = terms.weight * terms.path * in_layer
     # depths of upper and lower face of each layer, lowest layer first, within the box
     faces = torch.arange(n_z, -1, -1, dtype=entry.dtype, device=entry.device) * grid.size
-    depth = torch.minimum(torch.maximum(faces[:, None], first), last)
+    depth = torch.where(faces[:, None] < last, faces[:, None], last)
+    depth = torch.where(depth > first, depth, first)
     stretches = []
-    for start, slope, n_cells in zip(
-        entry.unbind(1), muons.before.slope.unbind(1), (n_x, n_y), strict=True
-    ):
+    for start, slope, n_cells in zip(entry.t(), muons.before.slope.t(), (n_x, n_y), strict=True):
         face = _by_layer(muons, start + depth * slope)
         edges = inner_edges(0.0, grid.size, entry, n_cells)
         stretches.append(Stretches(face[:, 1:], face[:, :-1], edges))
