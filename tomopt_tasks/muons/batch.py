@@ -54,6 +54,8 @@ class MuonBatch(MuonState):
         """Stream for scattering and hits; default: one that depends on nothing."""
         self.noise: Noise | None = None
         """Numbers for the hits of each side from elsewhere, if set."""
+        self.states: Tensor | None = None
+        """Rows of a bank (N, 9) that these muons are, if they are."""
         self.records: dict[str, tuple[Any, Any]] = {}
         """True lines and hits of each side, as detector layers write them."""
         self.ids = torch.arange(len(given), device=given.device)

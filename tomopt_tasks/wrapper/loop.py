@@ -312,6 +312,7 @@ class VolumeLoop:
             rows = scan.rows(self.volume.lw)
             z_top = float(self.volume.get_passive_z_range()[1])
             mu = MuonBatch.from_lines(rows[:, 0:2], rows[:, 2:4], rows[:, 8], z_top)
+            mu.states = rows
         mu.n_volumes, mu.first = len(scan), scan.first_muon
         n_each = len(mu) // len(scan)
         mu.noise = HitNoise(self.seed, names, list(volumes), n_each, scan.first_muon)
@@ -327,7 +328,7 @@ class VolumeLoop:
             self.volume(mu)
             return
         self.volume.assign_budget()
-        rows = scan.rows(self.volume.lw)
+        rows = scan.rows(self.volume.lw) if mu.states is None else mu.states
         z_low, z_high = (float(z) for z in self.volume.get_passive_z_range())
         lines = {
             "above": Lines(rows[:, 0:2], rows[:, 2:4], z_high),
