@@ -149,13 +149,14 @@ class PanelDetectorLayer(AbsDetectorLayer):
         """Hold the panels inside the zone and apart by ``min_separation``, deterministically."""
         z_top, z_bottom = float(self.z), float(self.z) - self.size
         low, high = [0.0, 0.0, z_bottom], [*(float(v) for v in self.lw), z_top]
-        heights = [float(panel.z.detach()) for panel in self.panels]  # their order, before faces
+        apart = self.min_separation > 0  # the order of the panels is that before faces hold them
+        heights = [float(panel.z.detach()) for panel in self.panels] if apart else []
         for panel in self.panels:
             if self.type_label == "panel":
                 panel.clamp_params(low, high)
             else:
                 panel.conform(low, high)
-        if self.min_separation > 0:
+        if apart:
             placed = separate(heights, self.min_separation, z_bottom, z_top)
             with torch.no_grad():
                 for panel, height in zip(self.panels, placed, strict=True):

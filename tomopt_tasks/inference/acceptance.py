@@ -17,7 +17,7 @@ def two_or_more(efficiency: Float[Tensor, "mu panel"]) -> Float[Tensor, " mu"]:
     Built up panel by panel from sums of positive terms, so that small probabilities keep their
     relative precision and their gradient.
     """
-    first, *others = efficiency.unbind(1)
+    first, *others = efficiency.t()
     none, one, more = 1.0 - first, first, torch.zeros_like(first)
     for number, seen in enumerate(others):
         more = one * seen if number == 0 else more + one * seen
@@ -41,4 +41,7 @@ def acceptance(
     """
     if policy == "all_panels":
         return above.prod(1) * below.prod(1)
-    return two_or_more(above) * two_or_more(below)
+    if above.shape != below.shape:
+        return two_or_more(above) * two_or_more(below)
+    both = two_or_more(torch.cat([above.t(), below.t()], 1).t())
+    return both[: len(above)] * both[len(above) :]

@@ -116,15 +116,16 @@ def path_in_box(
     Returns:
         First and last depth in the box; equal for lines that miss it.
     """
-    first = torch.zeros_like(entry[:, 0])
-    last = torch.full_like(first, height)
+    spans = []
     for at, tan, width in zip(entry.t(), slope.t(), widths, strict=True):
         steep = torch.where(tan.abs() < 1e-9, 1e-9, tan)
         low, high = -at / steep, (width - at) / steep
-        first = torch.maximum(first, torch.minimum(low, high))
-        last = torch.minimum(last, torch.maximum(low, high))
-    first = first.clamp_max(height)
-    return first, torch.maximum(first, last)
+        forward = steep > 0
+        spans.append((torch.where(forward, low, high), torch.where(forward, high, low)))
+    (in_x, out_x), (in_y, out_y) = spans
+    first = torch.where(in_x > in_y, in_x, in_y).clamp(0.0, height)
+    last = torch.where(out_x < out_y, out_x, out_y).clamp_max(height)
+    return first, torch.where(last > first, last, first)
 
 
 SPREAD = 1.0 / math.sqrt(12.0)
