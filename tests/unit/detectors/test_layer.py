@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from tests.unit.inference.fakes import F64
 from tomopt_tasks.detectors.heatmap import DetectorHeatMap
 from tomopt_tasks.detectors.layer import PanelDetectorLayer
-from tomopt_tasks.detectors.panel import DetectorPanel
+from tomopt_tasks.detectors.panel import DetectorPanel, stack
 from tomopt_tasks.detectors.separation import separate
 from tomopt_tasks.muons.batch import MuonBatch
 from tomopt_tasks.rng import stream
@@ -76,6 +76,26 @@ def test_d45_shares_of_the_budget_belong_to_panels_when_they_cross():
 
 def test_cost_is_the_sum_over_panels():
     assert_close(layer(0.99, 0.9).get_cost(), torch.tensor([2.0], dtype=F64))
+
+
+class Fibres(DetectorPanel):
+    """A panel of a user: it pays for channels, and a frame takes a tenth of its width."""
+
+    def get_cost(self):
+        return 3 * self.m2_cost * self.get_scaled_xy_span().sum()
+
+    def get_scaled_xy_span(self):
+        return 0.9 * super().get_scaled_xy_span()
+
+
+def test_a_panel_of_ones_own_says_what_it_costs_and_how_wide_it_is():
+    made = layer(0.99, 0.9)
+    made.panels[1] = Fibres(
+        res=1e4, eff=0.9, init_xyz=(0.5, 0.5, 0.9), init_xy_span=(1.0, 1.0)
+    ).double()
+    assert_close(made.get_cost(), torch.tensor([1.0 + 3 * 1.8], dtype=F64))
+    spans = {round(p.z.item(), 2): stack([p]).span[0, 0].item() for p in made.panels}
+    assert spans == pytest.approx({0.99: 1.0, 0.9: 0.9})
 
 
 def test_panels_are_held_in_their_zone_and_apart():
