@@ -142,7 +142,10 @@ def run(
             from flows.optimise import optimise  # noqa: PLC0415
             from flows.serving import prefect_server  # noqa: PLC0415
 
-            with prefect_server(meanwhile=_import_engine):
+            def meanwhile() -> None:
+                _import_ahead(engine=command.will_run(loaded, results, request))
+
+            with prefect_server(meanwhile):
                 done = command.run_flow(optimise, results, request)
     except KeyboardInterrupt as stop:
         typer.echo(interrupted(stop), err=True)
@@ -276,10 +279,12 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
-def _import_engine() -> None:
-    """Torch, the stages and the drawing library take seconds to import."""
+def _import_ahead(*, engine: bool) -> None:
+    """What takes seconds to import: what draws, and torch with the stages if some will run."""
     import tomopt_tasks.reports.page  # noqa: PLC0415
-    import tomopt_tasks.stages  # noqa: F401, PLC0415
+
+    if engine:
+        import tomopt_tasks.stages  # noqa: F401, PLC0415
 
 
 add_to(app)

@@ -15,10 +15,11 @@ from tomopt_tasks.config.load import load_detector
 from tomopt_tasks.planning.plan import KINDS, plan_study
 from tomopt_tasks.reports import page as page_module
 from tomopt_tasks.runs import body
+from tomopt_tasks.runs.command import will_run
 from tomopt_tasks.runs.judging import judge
 from tomopt_tasks.runs.manifest import find_run
 from tomopt_tasks.runs.outputs import report_folder, write_report
-from tomopt_tasks.runs.run import begin, run_all
+from tomopt_tasks.runs.run import Request, begin, run_all
 from tomopt_tasks.store.opening import open_store
 
 
@@ -43,6 +44,14 @@ def test_the_command_prints_the_table_the_files_and_what_ran(finished):
 
 def test_a_second_run_executes_nothing(store):
     assert rerun(tiny(), store) == []
+
+
+def test_the_engine_is_needed_if_and_only_if_something_will_run(store):
+    assert not will_run(tiny(), store, Request())
+    assert will_run(tiny(), store, Request(force=["evaluate"]))
+    assert not will_run(tiny(), store, Request(force=["no such stage"]))  # the run refuses it
+    objects(store)[keys(tiny())["evaluation"]].unlink()
+    assert will_run(tiny(), open_store(store.url), Request())
 
 
 @pytest.mark.parametrize("label", ["train bank", "coarse epoch 2", "fit on test", "evaluation"])

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tomopt_tasks.config.study import Study
+from tomopt_tasks.core import UserError
 from tomopt_tasks.reports.table import comparison_table, older_note
 from tomopt_tasks.reports.text import Answer, columns
 from tomopt_tasks.reports.verdict import verdict
 from tomopt_tasks.runs import body
 from tomopt_tasks.runs.outputs import Outputs, outputs_of, write_report
 from tomopt_tasks.runs.progress import progress_for
-from tomopt_tasks.runs.run import Request, begin, run_all
+from tomopt_tasks.runs.run import Request, Run, begin, run_all
 from tomopt_tasks.runs.telling import told
 from tomopt_tasks.store.store import Store
 
@@ -35,6 +36,15 @@ class Finished:
         said = f"{self.executed} stages executed, {self.cached} cached"
         data = {**found.data, "executed": self.executed, "cached": self.cached}
         return Answer(data, [*found.lines, "", said])
+
+
+def will_run(study: Study, store: Store, request: Request) -> bool:
+    """Whether a stage is missing, so that the engine is needed."""
+    try:
+        looked = Run(study, store, request=request)
+    except UserError:  # the run itself says it, where people look
+        return False
+    return bool(looked.forced) or any(step.ref is None for step in looked.steps)
 
 
 def run_plain(study: Study, store: Store, request: Request) -> Finished:
