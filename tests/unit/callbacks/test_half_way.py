@@ -192,8 +192,16 @@ def test_every_callback_that_remembers_resumes_in_the_warmup_and_after_it(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(
+    ("optimiser", "schedule"),
+    [
+        pytest.param(
+            optimiser, schedule, marks=() if row % len(SCHEDULES) == column else pytest.mark.long
+        )
+        for row, optimiser in enumerate(OPTIMISERS)
+        for column, schedule in enumerate(SCHEDULES)
+    ],
+)
 def test_all_of_them_together_resume_between_any_two_updates(optimiser, schedule, tmp_path):
     for watching in WATCHING:
         if watching not in ("HeatMapGif", "GradientRecord", "HitRecord", "ScatterRecord"):
