@@ -113,6 +113,35 @@ def test_the_weight_of_the_cost_is_the_median_error_and_the_detector_waits_for_i
     assert not torch.equal(start, after)
 
 
+PLAIN = ("loss", "{kind: volume_mse, correct: false}")
+LINE = ("fit.callbacks", "[{kind: linear_correction}]")
+
+
+def test_the_loss_judges_predictions_that_the_line_of_the_last_update_has_corrected(banks):
+    once = ("fit.phases", "[{name: only, epochs: 1}]")
+    plain, raw = (trees(banks, PLAIN, once, *more)[-1] for more in ([LINE], []))
+    assert plain["row"]["loss"] == raw["row"]["loss"]  # the line is 1 p + 0 before the first update
+    line = plain["of_loss"][-1]
+    given = f"[{{kind: linear_correction, weight: {line['weight']!r}, bias: {line['bias']!r}}}]"
+    fitted = trees(banks, PLAIN, once, ("fit.callbacks", given))[-1]["row"]["loss"]
+    best = trees(banks, ("loss", "{kind: volume_mse}"), once)[-1]["row"]["loss"]
+    assert fitted == pytest.approx(best, rel=1e-9)  # which has fitted the same line
+    assert fitted < 0.9 * raw["row"]["loss"]
+
+
+def test_a_spread_over_the_range_does_not_see_a_line(banks):
+    found, plain = trees(banks, LINE)[-1], trees(banks)[-1]
+    assert found["row"]["loss"] == pytest.approx(plain["row"]["loss"], rel=1e-9)
+
+
+def test_the_next_phase_goes_on_with_the_line(banks):
+    phases = "[{name: one, epochs: 2}, {name: two, epochs: 1, limits: {z: 1 cm}}]"
+    found = trees(banks, PLAIN, LINE, ("fit.phases", phases))
+    lines = [tree["of_loss"][-1] for tree in found[1:]]
+    assert lines[0] != {"weight": 1.0, "bias": 0.0}
+    assert found[3]["row"]["loss"] == trees(banks, PLAIN, LINE)[3]["row"]["loss"]
+
+
 def heights(volume):
     return torch.stack([panel.z.detach() for panel in detector_panels(volume.get_detectors())])
 

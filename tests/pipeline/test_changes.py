@@ -22,6 +22,7 @@ RICH = changed(
     ("fit.smoothness", "[1.0, 0.1]"),
     ("fit.schedule", "{kind: one_cycle, warmup: 1}"),
     ("fit.limits", "{xy: 1 cm}"),
+    ("fit.callbacks", "[{kind: linear_correction}]"),
     ("muons.plane", "{z: 1.7 m, margin: 0.3 m}"),
 )
 

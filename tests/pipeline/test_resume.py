@@ -53,12 +53,14 @@ LOSS: dict[str, list[Change]] = {
     "volume_mse plain": [
         ("loss", "{kind: volume_mse, correct: false, target_budget: 5}"),
         ("constraints", "{area: null}"),
-        ("fit.phases[0].callbacks", "[{kind: cost_coef_warmup}]"),
+        ("fit.phases[0].callbacks", "[{kind: cost_coef_warmup}, {kind: linear_correction}]"),
+        ("fit.phases[1].callbacks", "[{kind: linear_correction}]"),
     ],
     "voxel_x0": [("loss", "{kind: voxel_x0}"), ("inference", "{kind: voxel_x0}")],
 }
 OF_OTHER_SCENES = {"volume_class", "voxel_class", "volume_int_class", "ladle_layer", "own"}
-BUILT_IN = sorted(set(CALLBACKS) - {"own", "cost_coef_warmup"})
+WITH_A_LOSS = {"cost_coef_warmup", "linear_correction"}
+BUILT_IN = sorted(set(CALLBACKS) - {"own"} - WITH_A_LOSS)
 FEATURE: dict[str, list[Change]] = {
     "search of rates": [],
     "rates": [("fit.phases[0].find_rates", "null"), ("rates", "1e-3")],

@@ -133,7 +133,7 @@ class LinearCorrectionCallback(Callback):
         self._targets: list[Tensor] = []
 
     def on_x0_pred_end(self) -> None:
-        """Correct the prediction; note the raw one in training."""
+        """Correct the prediction and its variance; note the raw one in training."""
         fit = self.fit_params
         if fit.pred is None:
             return
@@ -141,6 +141,8 @@ class LinearCorrectionCallback(Callback):
             self._raw.append(fit.pred.detach().reshape(-1)[0])
             self._targets.append(torch.as_tensor(self.attached.volume.target).reshape(-1)[0])
         fit.pred = self.weight * fit.pred + self.bias
+        if fit.pred_var is not None:
+            fit.pred_var = self.weight**2 * fit.pred_var
 
     def on_backwards_end(self) -> None:
         """Refit the line to the batch."""

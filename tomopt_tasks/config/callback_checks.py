@@ -2,17 +2,21 @@
 
 from tomopt_tasks.config.paths import Path
 from tomopt_tasks.config.problems import Problem
+from tomopt_tasks.inference.settings import InferenceSettings, predicted
 from tomopt_tasks.losses.settings import LossSettings
 from tomopt_tasks.wrapper.settings import FitSettings, Phase
 
+OF_NUMBERS = ("volume_mse", "spread_range", "expected_mse", "own")
+"""Losses that compare a predicted number with the target of its volume."""
 
-def check_callbacks(fit: FitSettings, loss: LossSettings, *, learned: bool) -> None:
-    """Kinds stand once, a warm-up of the cost has a cost, and somebody looks where it is watched.
+
+def check_callbacks(fit: FitSettings, loss: LossSettings, inference: InferenceSettings) -> None:
+    """Kinds stand once and find what they work on, and somebody looks where it is watched.
 
     Args:
         fit: with complete phases.
         loss: what the fit minimises.
-        learned: there is a network that learns, too.
+        inference: what the loss judges.
 
     Raises:
         Problem: at the place of the first entry that is wrong.
@@ -20,10 +24,13 @@ def check_callbacks(fit: FitSettings, loss: LossSettings, *, learned: bool) -> N
     for index, phase in enumerate(fit.phases):
         path: Path = ("fit", "phases", index)
         _check_kinds(phase, loss, path)
+        for number, each in enumerate(phase.callbacks):
+            if each.kind == "linear_correction":
+                _check_line(fit, loss, inference, (*path, "callbacks", number, "kind"))
         if phase.watch == "valid" and fit.multi_start is not None:
             text = "got valid together with fit.multi_start, whose halvings look at those volumes "
             raise Problem((*path, "watch"), text + "themselves; write train or leave out either")
-        if phase.watch == "valid" and learned:
+        if phase.watch == "valid" and inference.kind == "learned":
             text = "got valid, but a network of inference.kind learned is trained for every design "
             raise Problem((*path, "watch"), text + "alike, by the training volumes; write train")
 
@@ -36,6 +43,19 @@ def _check_kinds(phase: Phase, loss: LossSettings, path: Path) -> None:
             raise Problem(here, f'got "{kind}" a second time; remove it')
         if kind == "cost_coef_warmup":
             _check_cost(loss, here)
+
+
+def _check_line(
+    fit: FitSettings, loss: LossSettings, inference: InferenceSettings, here: Path
+) -> None:
+    """There is a number a volume that a line can correct, wherever the loss is formed."""
+    if predicted(inference) != "number" or loss.kind not in OF_NUMBERS:
+        text = f'got "linear_correction", but inference.kind {inference.kind} with loss.kind '
+        text += f"{loss.kind} does not predict the target of a volume as one number; remove it"
+        raise Problem(here, text)
+    if fit.multi_start is not None:
+        text = 'got "linear_correction" together with fit.multi_start, whose halvings judge '
+        raise Problem(here, text + "predictions that no line has corrected; leave out either")
 
 
 def _check_cost(loss: LossSettings, here: Path) -> None:

@@ -189,7 +189,7 @@ class Study(_StudyParts[DetectorSettings]):
             n_volumes = self.scenes.train.n_volumes
             learned = self.inference.kind == "learned"
             check_fit(self.fit, self.detectors, self.world, n_volumes, learned=learned)
-            check_callbacks(self.fit, self.loss, learned=learned)
+            check_callbacks(self.fit, self.loss, self.inference)
         check_exposures(self.evaluation.exposures, self.muons.per_volume)
         return self
 

@@ -235,7 +235,9 @@ class PhaseBuilder:
     def callbacks(self, opts: dict[str, Optimizer], loss: Sequence[Callback]) -> list[Callback]:
         """The callbacks of the phase, in the order in which they must run."""
         phase = self.phase
-        result = [*build_own_callbacks(phase.callbacks, first=True), *loss]
+        result = build_own_callbacks(phase.callbacks, first=True)
+        result += build_callbacks(phase.callbacks, ("linear_correction",))
+        result += loss
         result += build_callbacks(phase.callbacks, ("cost_coef_warmup",))
         if phase.find_rates is not None:
             searched = {

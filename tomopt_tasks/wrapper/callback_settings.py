@@ -7,7 +7,7 @@ from pydantic import Field
 
 from tomopt_tasks.core import Config
 from tomopt_tasks.own import OwnPart
-from tomopt_tasks.quantities import Count, Flag
+from tomopt_tasks.quantities import Count, Flag, Number
 
 
 class GradientRecordSettings(Config):
@@ -60,6 +60,21 @@ class CostCoefWarmupSettings(Config):
     """Epochs that it looks at; >= 1; they come before the epochs of the phase."""
 
 
+class LinearCorrectionSettings(Config):
+    """Corrects predictions by the straight line that fits those of the update before best.
+
+    The loss then judges corrected predictions, which moves other ones than ``spread_range`` and
+    ``volume_mse`` with ``correct: true`` alone. A phase goes on with the line of the one before.
+    """
+
+    kind: Literal["linear_correction"] = "linear_correction"
+    """Name of this callback."""
+    weight: Number = 1.0
+    """Slope before the first update; any number; with 0 that update moves nothing."""
+    bias: Number = 0.0
+    """Intercept before the first update, in the unit of the target ([m] of heights); any number."""
+
+
 class OwnCallbackSettings(OwnPart):
     """A callback of the user's own; written as ``kind: my_module:MyCallback``."""
 
@@ -73,6 +88,7 @@ _Any = (
     | PanelCentringSettings
     | BestKeeperSettings
     | CostCoefWarmupSettings
+    | LinearCorrectionSettings
     | OwnCallbackSettings
 )
 CallbackSettings = Annotated[_Any, Field(discriminator="kind")]

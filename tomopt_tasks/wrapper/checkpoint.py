@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tomopt_tasks.callbacks.base import Callback
+from tomopt_tasks.callbacks.ladle import LinearCorrectionCallback
 from tomopt_tasks.callbacks.stopping import BestKeeper
 from tomopt_tasks.core import UserError
 from tomopt_tasks.detectors.settings import DetectorSettings
@@ -168,8 +169,9 @@ class PhaseFit:
         builder = PhaseBuilder(volume, detector, phase, tree["rates"])
         opts = builder.optimisers()
         loss_func, loss_callbacks = build_loss(loss)
-        self.of_loss = loss_callbacks
         self.callbacks: list[Callback] = builder.callbacks(opts, loss_callbacks)
+        lines = [each for each in self.callbacks if isinstance(each, LinearCorrectionCallback)]
+        self.of_loss = [*loss_callbacks, *lines]
         self.recorder = EpochRow()
         self.wrapper = build_wrapper(volume, inference, loss_func, opts, seed)
 
@@ -222,7 +224,7 @@ class PhaseFit:
         self.wrapper.fit_epoch()
 
     def _keep_loss(self) -> None:
-        """The loss goes on from phase to phase: what it has set itself, it keeps."""
+        """What the loss, or the line before it, has set itself goes on from phase to phase."""
         if self.before["loss"] and isinstance(self.wrapper.loss_func, torch.nn.Module):
             self.wrapper.loss_func.load_state_dict(self.before["loss"])
         for callback, state in zip(self.of_loss, self.before["of_loss"], strict=False):

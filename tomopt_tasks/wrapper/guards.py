@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tomopt_tasks.callbacks.base import Callback
 from tomopt_tasks.callbacks.detector import PanelCentring
 from tomopt_tasks.callbacks.gradients import NoMoreNaNs
+from tomopt_tasks.callbacks.ladle import LinearCorrectionCallback
 from tomopt_tasks.callbacks.nonfinite import GradientRecord
 from tomopt_tasks.callbacks.stopping import BestKeeper, DivergenceGuard, EarlyStopping
 from tomopt_tasks.callbacks.warmup import CostCoefWarmup
@@ -31,6 +32,7 @@ def build_guards(guards: Guards) -> list[Callback]:
 MAKERS: Mapping[str, Callable[..., Callback]] = {
     "gradient_record": lambda found: GradientRecord(found.max_sources, per_epoch=True),
     "cost_coef_warmup": lambda found: CostCoefWarmup(found.epochs),
+    "linear_correction": lambda found: LinearCorrectionCallback(None, found.weight, found.bias),
     "no_more_nans": lambda _: NoMoreNaNs(),
     "panel_centring": lambda _: PanelCentring(),
     "best_keeper": lambda _: BestKeeper(restore=False),  # a checkpoint can be followed by more

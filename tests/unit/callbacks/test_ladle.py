@@ -96,6 +96,15 @@ def test_predictions_are_corrected_by_the_line_of_the_batch_before(tmp_path):
     assert (correction.weight, correction.bias) == pytest.approx((0.1, -2.0))
 
 
+def test_the_variance_of_a_prediction_is_corrected_with_it():
+    wrapper = Wrapper()
+    wrapper.begin([correction := LinearCorrectionCallback(None, -3.0, 1.0)], trn_passives=None)
+    wrapper.fit_params.pred, wrapper.fit_params.pred_var = torch.tensor(2.0), torch.tensor(0.5)
+    correction.on_x0_pred_end()
+    assert float(wrapper.fit_params.pred) == -5.0
+    assert float(wrapper.fit_params.pred_var) == 4.5
+
+
 def test_correction_starts_with_the_given_line(tmp_path):
     losses = Losses()
     correction = LinearCorrectionCallback(None, init_weight=2.0, init_bias=1.0)
