@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from tomopt_tasks.caching.device import compute_device, graph_memory
-from tomopt_tasks.core import UserError
 from tomopt_tasks.evaluation.predictions import Predictions
 from tomopt_tasks.evaluation.record import evaluate as evaluate_designs
-from tomopt_tasks.inference.settings import InferenceSettings
 from tomopt_tasks.muons.source import generation_rate
 from tomopt_tasks.planning.inputs import (
     BankInputs,
@@ -30,13 +28,13 @@ from tomopt_tasks.planning.inputs import (
 from tomopt_tasks.store.arrays import ArraySpec
 from tomopt_tasks.store.datasets import Dataset
 from tomopt_tasks.store.partial import Partial
-from tomopt_tasks.store.predictions import cut_arrays, prediction_arrays
+from tomopt_tasks.store.predictions import cut_arrays, prediction_arrays, record_arrays
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 from tomopt_tasks.transport.bank import COLUMNS, transported
-from tomopt_tasks.transport.states import LazyStates, States, some_muons
+from tomopt_tasks.transport.states import LazyStates, States
 from tomopt_tasks.volume.scenes import make_scene
-from tomopt_tasks.wrapper.build import build_volume, build_wrapper
+from tomopt_tasks.wrapper.build import build_volume
 from tomopt_tasks.wrapper.checkpoint import (
     PhaseFit,
     Tree,
@@ -45,7 +43,8 @@ from tomopt_tasks.wrapper.checkpoint import (
     set_edges,
     validation_loss,
 )
-from tomopt_tasks.wrapper.observers import PredictionRecord, geometry
+from tomopt_tasks.wrapper.exposures import Asked, build_records, predict_exposures
+from tomopt_tasks.wrapper.observers import geometry
 from tomopt_tasks.wrapper.scans import BankedPassives
 from tomopt_tasks.wrapper.warm import warm_start
 
@@ -179,12 +178,16 @@ def predict(store: Store, key: str, inputs: PredictInputs, parents: Parents) -> 
         volume = build_volume(inputs.world, inputs.detector)
     passives, bank = _passives(store, parents)
     set_edges(volume, hard=inputs.edges == "hard")
-    records = _records(volume, inputs, passives, None)
+    asked = Asked(inputs.inference, inputs.exposures, inputs.seed)
+    looking = build_records(inputs.records)
+    records = predict_exposures(volume, asked, passives, looking=looking)
     arrays = prediction_arrays(records, inputs.exposures, passives, bank["generated"])
     if inputs.fiducial_cuts:
-        tried = [_records(volume, inputs, passives, cut) for cut in inputs.fiducial_cuts]
-        arrays |= cut_arrays(tried, inputs.fiducial_cuts)
+        cuts = inputs.fiducial_cuts
+        tried = [predict_exposures(volume, asked, passives, fiducial=cut) for cut in cuts]
+        arrays |= cut_arrays(tried, cuts)
     panels = geometry(volume)
+    arrays |= record_arrays(looking, [panel["name"] for panel in panels])
     aimed = len(passives) * passives.state.shape[1]
     attrs = {
         "geometry": panels,
@@ -248,32 +251,6 @@ def _candidate_losses(store: Store, inputs: TryInputs, parents: Parents) -> list
         validation_loss(tree, inputs.inference, inputs.loss, inputs.seed, passives, hard=hard)
         for tree in trees
     ]
-
-
-def _records(
-    volume: Any, inputs: PredictInputs, passives: BankedPassives, fiducial: float | None
-) -> list[PredictionRecord]:
-    """What a design makes of the volumes at each exposure, with one cut in software or none."""
-    wrapper = build_wrapper(
-        volume, inputs.inference, None, {}, inputs.seed, fitting=False, fiducial=fiducial
-    )
-    return [_predict_exposure(wrapper, passives, n, inputs.inference) for n in inputs.exposures]
-
-
-def _predict_exposure(
-    wrapper: Any, passives: BankedPassives, n_muons: int, inference: InferenceSettings
-) -> PredictionRecord:
-    available = passives.state.shape[1]
-    if n_muons > available:
-        raise UserError(
-            f"evaluation.exposures: {n_muons} muons asked for, but a volume has {available}; "
-            "raise muons.per_volume or leave the exposure out"
-        )
-    part = BankedPassives(passives.x0, passives.target, some_muons(passives.state, 0, n_muons))
-    record = PredictionRecord(inference=inference)
-    wrapper.to(passives.x0.device)
-    wrapper.predict(part, n_muons, n_muons, pred_cb=record)
-    return record
 
 
 def _panel_view(row: Mapping[str, Any]) -> dict[str, ArraySpec]:

@@ -24,6 +24,7 @@ RICH = changed(
     ("fit.limits", "{xy: 1 cm}"),
     ("fit.callbacks", "[{kind: linear_correction}]"),
     ("muons.plane", "{z: 1.7 m, margin: 0.3 m}"),
+    ("evaluation.records", "[{kind: scatter_record}]"),
 )
 
 VOLUMES = {"train volumes", "valid volumes", "test volumes"}
@@ -33,6 +34,7 @@ FINE = {"fine epoch 1", "fine epoch 2"}
 EPOCHS = COARSE | FINE
 START = {"start of the fit"}
 OF = {name: {f"{name} on valid", f"{name} on test"} for name in ("start", "fit", "baseline_1")}
+ON_TEST = {f"{name} on test" for name in OF}
 SCORES = OF["start"] | OF["fit"] | OF["baseline_1"]
 JUDGED = {"evaluation"}
 ALL = VOLUMES | BANKS | START | EPOCHS | SCORES | JUDGED
@@ -62,6 +64,7 @@ READERS: list[tuple[str, set[str]]] = [
     (r"fit\.(start|phases)", set()),  # see below
     (r"fit\..*", set()),  # phases have taken up what the fit says
     (r"evaluation\.(edges|exposures|seed|fiducial_cuts)", SCORES | JUDGED),
+    (r"evaluation\.records.*", ON_TEST),
     (r"evaluation\..*", JUDGED),
     (r"compare", set()),  # see below
 ]
@@ -165,6 +168,7 @@ CARRIED_OUT: list[tuple[tuple[str, str], set[str]]] = [
     (("fit.phases[1].freeze", "[xy, z]"), FINE),
     (("evaluation.edges", "smooth"), SCORES | JUDGED),
     (("evaluation.bootstrap", "150"), JUDGED),
+    (("evaluation.records", "[{kind: hit_record}]"), ON_TEST),
 ]
 
 

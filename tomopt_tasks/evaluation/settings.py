@@ -1,12 +1,13 @@
 """How designs are judged."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_serializer
 from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import Config
 from tomopt_tasks.quantities import Count, PositiveLength, Seed
+from tomopt_tasks.wrapper.record_settings import RecordSettings, each_kind_once, without_default
 
 
 class EvaluationSettings(Config):
@@ -30,8 +31,24 @@ class EvaluationSettings(Config):
     exposures: tuple[Count, ...] = ()
     """Muons per volume at which the error is shown, ascending, the last is what the table shows;
     each <= muons.per_volume; empty: an eighth, a quarter, half and all of muons.per_volume."""
+    records: tuple[RecordSettings, ...] = ()
+    """What is stored of muons beside the predictions for the test bank, of each design at the
+    largest exposure without a cut in software; each kind once; empty: nothing."""
     seed: Seed = 1
     """Names the random streams of hits and bootstrap; default: the seed of the study."""
+
+    @field_validator("records")
+    @classmethod
+    def _check_records(cls, records: tuple[RecordSettings, ...]) -> tuple[RecordSettings, ...]:
+        return each_kind_once(records)
+
+    @model_serializer(mode="wrap")
+    def _for_keys(
+        self,
+        dump: Any,  # noqa: ANN401 - pydantic's protocols cannot be checked at run time
+        info: Any,  # noqa: ANN401
+    ) -> dict[str, Any]:
+        return without_default(dump(self), "records", info.context)
 
     @field_validator("fiducial_cuts")
     @classmethod

@@ -4,7 +4,9 @@ Seeds are explicit, defaults are filled in, and names that a stage does not read
 phase enters without its name and its number of epochs, so that a fit can be extended.
 """
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_serializer
 
 from tomopt_tasks.core import Config
 from tomopt_tasks.detectors.settings import DetectorSettings
@@ -16,6 +18,7 @@ from tomopt_tasks.muons.settings import MuonSettings
 from tomopt_tasks.scattering.settings import ScatterSettings
 from tomopt_tasks.volume.scene_settings import SceneSettings
 from tomopt_tasks.volume.settings import World
+from tomopt_tasks.wrapper.record_settings import RecordSettings, without_default
 from tomopt_tasks.wrapper.settings import ParameterRules, Phase
 
 Split = Literal["train", "valid", "test"]
@@ -154,17 +157,27 @@ class PredictInputs(Config):
     """Muons per volume, ascending; the last is the full exposure."""
     fiducial_cuts: tuple[float, ...]
     """Cuts in software that are tried besides none [m]."""
+    records: tuple[RecordSettings, ...] = ()
+    """What is stored of muons; of the test bank only."""
     seed: int
     """Names the streams of the hits."""
     split: Split
     """Which bank is predicted."""
+
+    @model_serializer(mode="wrap")
+    def _for_keys(
+        self,
+        dump: Any,  # noqa: ANN401 - pydantic's protocols cannot be checked at run time
+        info: Any,  # noqa: ANN401
+    ) -> dict[str, Any]:
+        return without_default(dump(self), "records", info.context)
 
 
 class EvaluateInputs(Config):
     """Reads of ``evaluate``; parents: ``valid/<design>`` and ``test/<design>`` of each design."""
 
     evaluation: EvaluationSettings
-    """How designs are judged."""
+    """How designs are judged; records are neutral."""
     designs: tuple[str, ...]
     """Names, in the order of the tables."""
     baselines: tuple[str, ...]

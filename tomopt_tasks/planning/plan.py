@@ -290,6 +290,7 @@ class _Planner:
             edges=judged.edges,
             exposures=judged.exposures,
             fiducial_cuts=judged.fiducial_cuts,
+            records=judged.records if split == "test" else (),
             seed=judged.seed,
             split=split,
         )
@@ -298,7 +299,7 @@ class _Planner:
 
     def _evaluate(self, scores: Mapping[str, Stage]) -> Stage:
         inputs = EvaluateInputs(
-            evaluation=self.study.evaluation,
+            evaluation=self.study.evaluation.model_copy(update={"records": ()}),
             designs=self.study.compare,
             baselines=self.baselines,
         )

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from tomopt_tasks.callbacks.records import HitRecord, ScatterRecord
 from tomopt_tasks.store.arrays import ArraySpec
 from tomopt_tasks.wrapper.observers import PredictionRecord
 from tomopt_tasks.wrapper.scans import BankedPassives
@@ -70,3 +71,36 @@ def cut_arrays(
         "prediction_cut": ArraySpec(by_cut, dims),
         **{f"{name}_cut": ArraySpec(count, dims[::2]) for name, count in counts.items()},
     }
+
+
+ABOUT = {
+    "x": ("m", ""),
+    "y": ("m", ""),
+    "z": ("m", ""),
+    "layer": ("", "layer of voxels, 0 at the top"),
+    "panel": ("", "number of the panel in `panels`"),
+    "volume": ("", "number of the volume"),
+    "muon": ("", "number of the muon in the bank of its volume"),
+}
+"""Column of a record -> unit, and what it is."""
+
+
+def record_arrays(
+    records: Sequence[ScatterRecord | HitRecord], panels: Sequence[str]
+) -> dict[str, ArraySpec]:
+    """What was recorded, column by column: ``scatter_x``, ``hit_panel``, ...
+
+    Args:
+        records: after a prediction.
+        panels: names of the panels, those above first.
+    """
+    found = {}
+    for record in records:
+        scatters = isinstance(record, ScatterRecord)
+        dim, point = ("scatter", "point of closest approach") if scatters else ("hit", "hit")
+        for name, values in record.columns().items():
+            units, what = ABOUT[name]
+            attrs = {"panels": list(panels)} if name == "panel" else {}
+            about = what or f"{name} of the {point}"
+            found[f"{dim}_{name}"] = ArraySpec(values.numpy(), (dim,), units, about, attrs)
+    return found

@@ -100,3 +100,75 @@ def test_an_empty_record_is_no_error(kind):
     pytest.importorskip("pandas")
     assert kind().get_record().shape[-1] == 3
     assert len(kind().get_record(as_df=True)) == 0
+
+
+def predicted(record, n_volumes=4, batches=1, per_scan=1):
+    """The record of a prediction of some volumes, a few in each scan, and one scan's scatters."""
+    wrapper = Scanned()
+    batch = scatters(wrapper.real, n_volumes=per_scan)
+    record.set_wrapper(wrapper)
+    wrapper.fit_params.tst_passives = passives(*range(n_volumes))
+    record.on_pred_begin()
+    for last in range(per_scan - 1, n_volumes, per_scan):
+        for piece in range(batches):
+            batch.mu.first = 40 * piece
+            wrapper.fit_params.volume_id, wrapper.fit_params.sb = last, batch
+            record.on_scatter_end()
+    return record, batch
+
+
+@pytest.mark.parametrize("kind", [ScatterRecord, HitRecord])
+@pytest.mark.parametrize(("batches", "per_scan"), [(1, 1), (1, 2), (1, 4), (3, 1)])
+def test_the_first_muons_of_each_volume_are_recorded_up_to_the_limit(kind, batches, per_scan):
+    record, _ = predicted(kind(max_muons=10), batches=batches, per_scan=per_scan)
+    volume, muon = torch.cat(record.numbers).T
+    assert volume.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
+    everything, _ = predicted(kind(), batches=batches, per_scan=per_scan)
+    of_all = torch.cat(everything.numbers)
+    for n in range(4):
+        assert torch.equal(muon[volume == n], of_all[of_all[:, 0] == n][:, 1][: 3 if n < 2 else 2])
+    first = everything.get_record()[of_all[:, 0] == 1][:3]
+    torch.testing.assert_close(record.get_record()[3:6], first, equal_nan=True)
+
+
+def test_a_volume_with_fewer_muons_than_its_part_leaves_the_others_theirs():
+    record, _ = predicted(ScatterRecord(max_muons=400))
+    everything, _ = predicted(ScatterRecord())
+    assert len(everything.get_record()) < 400
+    assert torch.equal(record.get_record(), everything.get_record())
+
+
+def test_columns_name_the_volume_and_the_muon_of_every_point():
+    record, batch = predicted(ScatterRecord(), n_volumes=2, per_scan=2)
+    columns = record.columns()
+    assert list(columns) == ["x", "y", "z", "layer", "volume", "muon"]
+    row = columns["volume"] * 40 + columns["muon"]
+    points = torch.stack([columns[name] for name in "xyz"], 1)
+    assert torch.equal(points, batch.poca.xyz[row].detach())
+    assert set(row.tolist()) == set(batch.valid.nonzero()[batch.get_scatter_mask()][:, 0].tolist())
+    assert torch.equal(columns["layer"], layer_of(points[:, 2], (0.2, 1.2), 5))
+
+
+def test_columns_of_hits_leave_out_what_no_panel_saw():
+    record = HitRecord()
+    wrapper = Scanned()
+    wrapper.real.eval()
+    for panel in wrapper.real.get_detectors()[0].panels[:2]:
+        panel.xy_span.data.fill_(0.1)
+    record.set_wrapper(wrapper)
+    wrapper.fit_params.volume_id, wrapper.fit_params.sb = 3, scatters(wrapper.real)
+    record.on_scatter_end()
+    hits, columns = record.get_record(), record.columns()
+    muons = wrapper.fit_params.sb.valid.nonzero()[:, 0].tolist()
+    assert 0 < len(columns["x"]) < hits[..., 0].numel()
+    for n in range(len(columns["x"])):
+        x, y, z, panel, volume, muon = (column[n] for column in columns.values())
+        assert volume == 3
+        assert torch.equal(hits[muons.index(int(muon)), panel], torch.stack([x, y, z]))
+
+
+@pytest.mark.parametrize("kind", [ScatterRecord, HitRecord])
+def test_an_empty_record_has_all_columns(kind):
+    columns = kind().columns()
+    assert len(columns) == 6
+    assert all(len(values) == 0 for values in columns.values())
