@@ -1,5 +1,6 @@
 """Muon sources against the published fluxes. All streams are fixed, all tolerances are 5 sigma."""
 
+import re
 from math import pi, radians
 
 import pytest
@@ -13,6 +14,7 @@ from tomopt_tasks.muons.plane import resolve_plane
 from tomopt_tasks.muons.settings import (
     GenerationPlane,
     Guan2015Settings,
+    MuonResamplerSettings,
     MuonSettings,
     Shukla2016Settings,
 )
@@ -226,8 +228,22 @@ def test_a_source_that_misses_the_volume_ends_in_a_sentence():
     far = GenerationPlane(z=100.0, margin=0.0)
     source = Shukla2016Settings(theta_range=(radians(60), radians(70)))
     settings = MuonSettings(plane=far, source=source)
-    with pytest.raises(UserError, match="crossed the passive volume after"):
+    said = r"only 0 of 10 muons crossed the passive volume after (\d+) .* or raise muons\.aim\.max_"
+    with pytest.raises(UserError, match=said) as usual:
         incident_muons(settings, WORLD, [stream(7)], 10)
+    more = settings.model_copy(update={"aim": MuonResamplerSettings(max_tries=20_000)})
+    with pytest.raises(UserError, match=said) as patient:
+        incident_muons(more, WORLD, [stream(7)], 10)
+    generated = [int(re.search(said, str(error.value))[1]) for error in (usual, patient)]
+    # whole draws of 4096: max_tries x 10 muons, and 16 draws in any case
+    assert generated == [(1000 * 10 // 4096 + 16) * 4096, (20_000 * 10 // 4096 + 16) * 4096]
+
+
+def test_a_cap_that_is_not_reached_changes_no_muon():
+    few = MuonSettings(aim=MuonResamplerSettings(max_tries=1))
+    one, other = (incident_muons(each, WORLD, [stream(3)], 500) for each in (few, MuonSettings()))
+    assert torch.equal(one.x, other.x)
+    assert torch.equal(one.generated, other.generated)
 
 
 def test_lines_that_touch_only_the_far_faces_miss():

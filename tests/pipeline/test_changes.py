@@ -49,6 +49,7 @@ READERS: list[tuple[str, set[str]]] = [
     (r"muons\.(replicas|fresh)", set()),  # see below: other banks, not other bytes
     (r"muons\.train_seed", {"train bank"}),
     (r"muons\.test_seed", {"test bank"}),
+    (r"muons\.aim\.max_tries", set()),  # says when to give up; banks that come about are the same
     (r"(muons|transport)\..*", BANKS),
     (r"detectors\.start\.gap", START),  # a prediction does not move panels
     (r"detectors\.start\..*", START | OF["start"]),
@@ -147,6 +148,21 @@ def test_stages_that_are_added_are_the_only_new_ones_above_what_they_change(chan
         assert fresh & epochs == {label for label in new if "epoch" in label}
     if change[0] == "muons.replicas":  # every second epoch sees other muons, all that follow change
         assert "coarse search 1" not in fresh
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("true", "{kind: muon_resampler}"),
+        ("true", "{kind: muon_resampler, max_tries: 7}"),
+        ("false", "{kind: none}"),
+    ],
+)
+def test_keys_hold_the_short_form_of_aiming(short, long):
+    one, other = changed(("muons.aim", short)), changed(("muons.aim", long))
+    assert keys(one) == keys(other)
+    banks = [stage for stage in plan_study(other) if stage.kind == "bank"]
+    assert {stage.components["inputs"]["muons"]["aim"] for stage in banks} == {short == "true"}
 
 
 # --- carried out ----------------------------------------------------------------------------------

@@ -11,19 +11,21 @@ from tomopt_tasks.callbacks.base import Callback
 from tomopt_tasks.core import UserError
 from tomopt_tasks.muons.aim import crosses_box
 from tomopt_tasks.muons.batch import MuonBatch
+from tomopt_tasks.muons.settings import MAX_TRIES
 from tomopt_tasks.rng import stream
-
-MAX_ROUNDS = 1000
-"""Batches that are drawn before the source counts as badly aimed."""
 
 
 class MuonResampler(Callback):
     """Draws those muons again that would not cross the passive volume in straight flight.
 
     Muons of a bank are aimed when the bank is made, and left as they are.
+
+    Args:
+        max_tries: muons generated for each one wanted before the source counts as badly aimed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_tries: int = MAX_TRIES) -> None:
+        self.max_tries = max_tries
         self._mu_batch = -1
 
     def on_volume_begin(self) -> None:
@@ -40,7 +42,7 @@ class MuonResampler(Callback):
         epoch = fit.epoch if fit.state == "train" else 0
         names = (fit.state or "", epoch, fit.volume_id or 0, self._mu_batch)
         rng = stream(wrapper.seed, "resample", *names, device=mu.device)
-        aimed = self.resample(mu.muons, wrapper.volume, wrapper.mu_generator, rng)
+        aimed = self.resample(mu.muons, wrapper.volume, wrapper.mu_generator, rng, self.max_tries)
         mu.muons = torch.cat([aimed[:, :2], mu.muons[:, 2:3], aimed[:, 2:]], 1)
 
     @staticmethod
@@ -63,6 +65,7 @@ class MuonResampler(Callback):
         volume: Any,
         gen: Callable[..., Tensor],
         rng: torch.Generator | None = None,
+        max_tries: int = MAX_TRIES,
     ) -> Float[Tensor, "mu 5"]:
         """A copy in which rows that miss are replaced by rows of ``gen`` that do not.
 
@@ -72,6 +75,7 @@ class MuonResampler(Callback):
             volume: a ``Volume``.
             gen: called as ``gen(n, rng=rng)`` for n further muons.
             rng: random numbers for ``gen``; None: a stream of its own.
+            max_tries: see the class.
 
         Raises:
             UserError: after many draws there are still too few muons that cross.
@@ -79,7 +83,7 @@ class MuonResampler(Callback):
         rows = mus.clone() if mus.shape[1] == 5 else torch.cat([mus[:, :2], mus[:, 3:]], 1)
         rng = stream(0, "resample", device=rows.device) if rng is None else rng
         good = MuonResampler.check_mu_batch(MuonBatch(rows, volume.h), volume)
-        for _ in range(MAX_ROUNDS):
+        for _ in range(max_tries):
             missing = torch.nonzero(~good)[:, 0]
             if len(missing) == 0:
                 return rows
@@ -90,6 +94,6 @@ class MuonResampler(Callback):
             good[filled] = True
         raise UserError(
             f"only {int(good.sum())} of {len(rows)} muons cross the passive volume after "
-            f"{(MAX_ROUNDS + 1) * len(rows)} were drawn; generate muons nearer to the volume, or "
+            f"{(max_tries + 1) * len(rows)} were drawn; generate muons nearer to the volume, or "
             "with a smaller range of theta"
         )

@@ -131,7 +131,7 @@ def _describe(case: _Case) -> Problem:
     if error_type in _SPECIAL:
         return _SPECIAL[error_type](case)
     got = f"got {show_value(case.value)}"
-    if error_type in ("quantity", "smoothness"):
+    if error_type in ("quantity", "smoothness", "aim"):
         return Problem(path, f"{got}, which {case.details['msg']}")
     if error_type in _NEEDED:
         cure = "; fill it in or remove the key" if case.value is None else _default(case.schema)

@@ -1,9 +1,9 @@
 """Where muons come from: the source, the plane that they start on, and how many."""
 
 from math import pi
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from tomopt_tasks.core import MUON_MASS, Config
@@ -119,6 +119,51 @@ class GenerationPlane(Config):
     null: tan(15 deg) x (world.height - bottom of the passive volume + voxel), as in TomOpt."""
 
 
+MAX_TRIES = 1000
+"""Muons generated for each one wanted before aiming gives up, by default."""
+
+
+class MuonResamplerSettings(Config):
+    """Only muons whose straight line crosses the passive volume; others are drawn again."""
+
+    kind: Literal["muon_resampler"] = "muon_resampler"
+    """Name of this way to aim."""
+    max_tries: Annotated[Count, Field(le=1_000_000)] = MAX_TRIES
+    """Muons generated for each one wanted before the source counts as badly aimed; 1 to 1000000.
+    The run ends in a sentence then; banks that come about do not depend on it, nor do their keys. A
+    table ends with its rows instead."""
+
+    @model_serializer(mode="wrap")
+    def _as_flag(self, handler: Any, info: Any) -> Any:
+        return True if (info.context or {}).get("key") else handler(self)
+
+
+class NoAimSettings(Config):
+    """All muons that start on the generation plane, wherever they fly."""
+
+    kind: Literal["none"] = "none"
+    """Name of this way not to aim."""
+
+    @model_serializer(mode="wrap")
+    def _as_flag(self, handler: Any, info: Any) -> Any:
+        return False if (info.context or {}).get("key") else handler(self)
+
+
+def _as_aim(value: Any) -> Any:
+    """``true`` and ``false`` are short for the two kinds."""
+    if isinstance(value, bool):
+        return {"kind": "muon_resampler" if value else "none"}
+    if isinstance(value, (dict, MuonResamplerSettings, NoAimSettings)):
+        return value
+    text = "is neither true nor false nor a mapping; write for example {kind: muon_resampler}"
+    raise PydanticCustomError("aim", text)
+
+
+_Aim = Annotated[MuonResamplerSettings | NoAimSettings, Field(discriminator="kind")]
+AimSettings = Annotated[_Aim, BeforeValidator(_as_aim, json_schema_input_type=Flag | _Aim)]
+"""Whether muons that miss the passive volume are drawn again, and how often."""
+
+
 class MuonSettings(Config):
     """How many muons each volume sees, and which."""
 
@@ -133,8 +178,9 @@ class MuonSettings(Config):
     """Simulate new muons for every epoch instead of reading a stored bank."""
     plane: GenerationPlane | None = None
     """Where muons start; null: the top of the world with the default margin."""
-    aim: Flag = True
-    """Keep only muons whose straight line crosses the passive volume."""
+    aim: AimSettings = MuonResamplerSettings()
+    """Keep only muons whose straight line crosses the passive volume: ``true``, short for
+    ``{kind: muon_resampler}``; or all: ``false``, short for ``{kind: none}``."""
     seed: Seed = 1
     """Names the random streams of the muons; default: the seed of the study."""
     train_seed: Seed | None = None

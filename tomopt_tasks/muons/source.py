@@ -13,6 +13,7 @@ from tomopt_tasks.muons.aim import crosses_box
 from tomopt_tasks.muons.plane import Box, Plane, resolve_plane
 from tomopt_tasks.muons.settings import (
     FluxSettings,
+    MuonResamplerSettings,
     MuonSettings,
     OwnFluxSettings,
     TableSettings,
@@ -21,9 +22,6 @@ from tomopt_tasks.muons.spectrum import Spectrum, sample_momentum, sample_tan_ze
 
 DRAW = 4096
 """Muons drawn at a time from a stream: a constant of the results, not a tuning knob."""
-
-MAX_TRIES = 1000
-"""Muons generated for each one wanted before aiming gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +116,13 @@ def incident_muons(
     count = torch.zeros(len(streams), dtype=torch.int64, device=device)
     generated = torch.zeros_like(count)
     unfinished = torch.arange(len(streams), device=device)
-    for _ in range(MAX_TRIES * n_muons // DRAW + 16):
+    aim = settings.aim
+    max_tries = aim.max_tries if isinstance(aim, MuonResamplerSettings) else 1
+    for _ in range(max_tries * n_muons // DRAW + 16):
         u = _uniforms([streams[i] for i in unfinished.tolist()], n_uniforms(source))
         x, y, tan_x, tan_y, p = draw_muons(source, plane, u)
         hit = torch.ones_like(x, dtype=torch.bool)
-        if settings.aim:
+        if aim.kind == "muon_resampler":
             hit = crosses_box(x, y, (tan_x, tan_y), (drop, depth), world.size)
         rank = count[unfinished, None] + hit.cumsum(1)
         keep = (hit & (rank <= n_muons)).flatten().nonzero().squeeze(1)
@@ -164,5 +164,5 @@ def _too_few(generated: int, found: int, wanted: int) -> str:
     return (
         f"muons: only {found} of {wanted} muons crossed the passive volume after {generated} were "
         "generated; choose a smaller muons.plane.margin, a lower muons.plane.z or a "
-        "muons.source.theta_range that points at the volume"
+        "muons.source.theta_range that points at the volume, or raise muons.aim.max_tries"
     )

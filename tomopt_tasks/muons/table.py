@@ -143,7 +143,7 @@ def table_muons(
     if table.behind is not None:
         behind = (*table.behind.at(low), *table.behind[3:])
         kept &= np.isfinite(np.stack(behind)).all(0)
-    if settings.aim:
+    if settings.aim.kind == "muon_resampler":
         kept &= _crossing(table.before, (x, y), world)
     rows, generated = _rows(table.volume, kept, volumes, replica, settings.per_volume, here)
 

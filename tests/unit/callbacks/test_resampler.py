@@ -51,8 +51,18 @@ def test_a_source_that_never_hits_is_a_clear_error_and_no_endless_loop():
         return muons(*[(5.0, 5.0, 0.0, 0.0)] * n)
 
     rows, volume = muons((0.5, 0.5, 0.0, 0.0), (5.0, 5.0, 0.0, 0.0)), real_volume()
-    with pytest.raises(UserError, match=r"only 1 of 2 muons cross .* smaller range of theta"):
+    said = r"only 1 of 2 muons cross .* after (\d+) were drawn; .* smaller range of theta"
+    with pytest.raises(UserError, match=said):
         MuonResampler.resample(rows, volume, beside)
+    with pytest.raises(UserError, match=r"after 8 were drawn"):  # those given, and three times two
+        MuonResampler.resample(rows, volume, beside, max_tries=3)
+    aiming, wrapper = MuonResampler(max_tries=4), Wrapper()
+    aiming.set_wrapper(wrapper)
+    wrapper.volume, wrapper.mu_generator = volume, beside
+    batch = wrapper.fit_params.mu = MuonBatch(rows, 2.0)
+    batch.rng = stream(1, "batch")
+    with pytest.raises(UserError, match=r"after 10 were drawn"):
+        aiming.on_mu_batch_begin()
 
 
 class Flight(Callback):

@@ -17,7 +17,7 @@ TITLE = "### Callbacks of a notebook in a study"
 
 PENDING = {
     "ScatterRecord", "HitRecord", "PredHandler", "VolumeTargetPredHandler", "Save2HDF5PredHandler",
-    "MetricLogger", "PanelMetricLogger", "HeatMapGif", "MuonResampler",
+    "MetricLogger", "PanelMetricLogger", "HeatMapGif",
 }  # fmt: skip
 """Callbacks without a row yet."""
 NO_ENTRY = {"EpochSave", "FitParams", "History"}
@@ -45,10 +45,11 @@ ENTRIES = {name: entry for name, entry in table().items() if entry}
 
 
 def built(study) -> set[str]:
-    """Classes of the callbacks that the first phase of a study runs."""
+    """Classes of the callbacks that the first phase of a study, or its muon source, runs."""
     tree = first_tree(study.world, study.detectors[study.fit.start])
     fit = PhaseFit(tree, study.fit.phases[0], study.inference, study.loss, 1, new=True)
-    return {type(each).__name__ for each in fit.callbacks}
+    aimed = {"MuonResampler"} if study.muons.aim.kind == "muon_resampler" else set()
+    return aimed | {type(each).__name__ for each in fit.callbacks}
 
 
 def test_no_public_callback_is_missing():
