@@ -1,10 +1,15 @@
 """Scatters and hits that a study records lie beside the predictions, and move nothing."""
 
+import base64
+import io
+import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.pipeline.common import TINY, changed, counted, tiny
 from tests.pipeline.test_campaign import NOBODY, at_once
@@ -16,6 +21,10 @@ from tomopt_tasks.commands.export import export
 from tomopt_tasks.commands.inspect import inspect
 from tomopt_tasks.config.members import load_campaign
 from tomopt_tasks.planning.plan import plan_study
+from tomopt_tasks.reports import densities
+from tomopt_tasks.reports.densities import density_section
+from tomopt_tasks.reports.page import render_html
+from tomopt_tasks.runs.results import results_of
 from tomopt_tasks.runs.run import Request, begin, run_all
 from tomopt_tasks.stages import states_of
 from tomopt_tasks.store.opening import open_store
@@ -113,6 +122,43 @@ def test_records_are_named_by_inspect_and_taken_out_by_export(recorded):
     assert set(table[0]) == {"scatter", *(f"scatter_{n}" for n in "xyz"), "scatter_layer",
                              "scatter_volume", "scatter_muon"}  # fmt: skip
     assert all(0 <= row["scatter_x"] <= 1 and 0.4 <= row["scatter_z"] <= 1.4 for row in table)
+
+
+def test_the_page_shows_maps_of_each_record_of_each_design(recorded):
+    study, store, run = recorded
+    data = results_of(store, run)
+    section = density_section(data)
+    assert section in render_html(data)
+    found = dataset(store, study, "fit on test")
+    assert f"Points of closest approach: {len(found.array('scatter_x'))}," in section
+    assert f"Hits: {len(found.array('hit_x'))}, of 20 muons" in section
+    assert re.findall(r'alt="([^"]*)"', section) == [
+        f"{what}, {name}"
+        for name in ("fit", "start", "baseline_1")
+        for what in ("Points of closest approach", "Hits")
+    ]
+    for picture in re.findall(r"data:image/png;base64,([^\"]+)", section):
+        with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+            assert image.size[0] > 500
+    assert density_section(replace(data, records={})) == ""
+
+
+def test_maps_count_the_points_of_one_layer_each(recorded, monkeypatch):
+    _, store, run = recorded
+    drawn = []
+    monkeypatch.setattr(densities, "png_of", lambda figure, _: drawn.append(figure) or b"")
+    data = results_of(store, run)
+    density_section(data)
+    arrays = data.records["fit"]
+    for figure, kind, by in zip(drawn, ("scatter", "hit"), COLUMNS.values(), strict=False):
+        _, counts = np.unique(arrays[f"{kind}_{by}"], return_counts=True)
+        maps = [axis for axis in figure.axes if axis.get_title()]
+        assert [axis.collections[0].get_array().sum() for axis in maps] == counts.tolist()
+    top = 1.4 - 0.1 * np.unique(arrays["scatter_layer"])
+    titles = [axis.get_title() for axis in drawn[0].axes if axis.get_title()]
+    assert titles == [f"z {z - 0.1:.3g} to {z:.3g} m" for z in top]
+    names = [axis.get_title() for axis in drawn[1].axes if axis.get_title()]
+    assert names[0].startswith("above")
 
 
 def test_an_interrupted_prediction_ends_with_the_same_bits(recorded, tmp_path, monkeypatch):

@@ -84,6 +84,8 @@ class ReportData:
     """True radiation lengths [m], or numbers of materials, of the first test volume (z, x, y)."""
     grids: Mapping[str, np.ndarray] = field(default_factory=dict)
     """What each design makes of it, where voxels are predicted."""
+    records: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """Scatters and hits that were recorded of each design, column by column."""
     older_code: Sequence[str] = ()
     """Designs whose numbers hang on results of older code, taken by --accept-code-changes."""
 

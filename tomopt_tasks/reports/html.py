@@ -83,3 +83,9 @@ def download(content: str, filename: str, media_type: str) -> str:
         f'<a class="button" download="{escape(filename)}" href="{href}">'
         f"download {escape(filename)}</a>"
     )
+
+
+def image(content: bytes, media_type: str, alt: str) -> str:
+    """A picture made of pixels, in the page itself."""
+    href = data_link(content, media_type)
+    return f'<figure><img class="pixels" alt="{escape(alt)}" src="{href}"></figure>'

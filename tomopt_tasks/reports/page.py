@@ -1,13 +1,13 @@
 """The report: one HTML page that needs nothing outside itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import Any
 
 from tomopt_tasks.reports import html
 from tomopt_tasks.reports.data import ReportData, design_label, final_design, shown_designs
+from tomopt_tasks.reports.densities import density_section
 from tomopt_tasks.reports.export import detector_csv, detector_table, detector_yaml
 from tomopt_tasks.reports.exposure import exposure_figure
 from tomopt_tasks.reports.forest import forest_figure, forest_rows
@@ -307,17 +307,6 @@ def _stages(data: ReportData) -> str:
     return html.section("stages", "What ran and what was cached", read, graph, details)
 
 
-def _stage_row(stage: Mapping[str, Any]) -> dict[str, str]:
-    seconds = duration(float(stage.get("seconds") or 0.0))
-    return {
-        "stage": str(stage["label"]),
-        "status": str(stage["status"]),
-        "time": seconds if stage["status"] == "ran" else "—",
-        "key": str(stage["key"])[:16],
-        "reason": str(stage.get("reason") or ""),
-    }
-
-
 def _provenance(data: ReportData) -> str:
     parts = []
     if data.command:
@@ -332,6 +321,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[ReportData], str]], ...] = (
     ("why", "why", _side),
     ("exposure", "exposure", _exposure),
     ("muons", "muons", _waterfall),
+    ("records", "scatters and hits", density_section),
     ("space", "in space", _solids),
     ("heat", "heat maps", heat_map_section),
     ("fit", "fit", _history),

@@ -160,6 +160,7 @@ def recolour(text: str) -> str:
     return text
 
 
-def data_link(content: str, media_type: str) -> str:
+def data_link(content: str | bytes, media_type: str) -> str:
     """A ``data:`` address that holds the content itself."""
-    return f"data:{media_type};base64,{base64.b64encode(content.encode()).decode()}"
+    raw = content.encode() if isinstance(content, str) else content
+    return f"data:{media_type};base64,{base64.b64encode(raw).decode()}"

@@ -18,6 +18,9 @@ from tomopt_tasks.runs.manifest import ENDS, epoch_row, last_made
 from tomopt_tasks.store.refs import Ref
 from tomopt_tasks.store.store import Store
 
+RECORDED = ("scatter_", "hit_")
+"""How the names of arrays begin that were recorded for themselves."""
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -78,13 +81,14 @@ def results_of(store: Store, run: str) -> ReportData:
     stages = record.stages
     refs = {stage.key: find_or_recall(store, stage) for stage in stages}
     evaluation = _last(stages, "evaluate")
-    predictions, grids = {}, {}
+    predictions, grids, records = {}, {}, {}
     for role, key in evaluation.components["parents"].items():
         split, _, design = role.partition("/")
         if split == "test":
             dataset = store.open_dataset(_there(run, refs[key]))
             arrays = {name: dataset.array(name) for name in dataset.names}
             predictions[design] = Predictions.from_arrays(arrays, dataset.attrs)
+            records[design] = {name: arrays[name] for name in arrays if name.startswith(RECORDED)}
             grid = next((arrays[name][0] for name in ("x0", "material") if name in arrays), None)
             if grid is not None:
                 grids[design] = grid
@@ -98,6 +102,7 @@ def results_of(store: Store, run: str) -> ReportData:
         predictions={name: predictions[name] for name in order},
         truth=_truth(store, stages, settings["inference"]) if grids else None,
         grids=grids,
+        records=records,
         history=_history(stages, refs),
         stages=_rows(record, stages),
         provenance=_provenance(record),
