@@ -16,6 +16,7 @@ from tomopt_tasks.scattering.kick import LARGEST_KICK, scatter_slopes
 from tomopt_tasks.scattering.moments import Depth, Moments, draw_kicks, power_moments, shift_lever
 from tomopt_tasks.scattering.settings import HighlandSettings
 from tomopt_tasks.transport.passive import scatter_through
+from tomopt_tasks.volume.flight import Flight
 
 N = 100_000
 MOMENTA = (0.5, 1.0, 3.0, 5.0, 10.0)
@@ -205,11 +206,10 @@ def test_new_direction_and_crossing_are_those_of_the_formula():
     direction = flight + tan(kicks[0]) * e0 + tan(kicks[1]) * e1
     point = shifts[0] * e0 + shifts[1] * e1
     crossing = point - direction * (point[2] / direction[2])
-    new, shift = scatter_slopes(
-        *(tuple(tensor(v) for v in pair) for pair in (slope, kicks, shifts))
-    )
-    torch.testing.assert_close(torch.cat(new), -direction[:2] / direction[2], rtol=1e-12, atol=0)
-    torch.testing.assert_close(torch.cat(shift), crossing[:2], rtol=1e-12, atol=1e-16)
+    turn, shift = scatter_slopes(*(tensor(*pair) for pair in (slope, kicks, shifts)))
+    new = tensor(*slope) + turn
+    torch.testing.assert_close(new, -direction[:2] / direction[2], rtol=1e-12, atol=0)
+    torch.testing.assert_close(shift, crossing[:2], rtol=1e-12, atol=1e-16)
 
 
 @pytest.mark.parametrize("turn", [0.3, 1.57079632679, 3.0, 5.0])
@@ -217,30 +217,28 @@ def test_scattering_turns_with_the_frame(turn):
     c, s = torch.tensor(turn).double().cos(), torch.tensor(turn).double().sin()
 
     def rotate(pair):
-        return c * pair[0] - s * pair[1], s * pair[0] + c * pair[1]
+        return torch.stack((c * pair[0] - s * pair[1], s * pair[0] + c * pair[1]))
 
-    slope = (normals(100, name="x"), normals(100, name="y"))
-    kicks, shifts = ((0.1 * normals(100, name=f"{k}{i}") for i in "01") for k in "ab")
-    kicks, shifts = tuple(kicks), tuple(shifts)
-    new, shift = scatter_slopes(slope, kicks, shifts)
+    slope = torch.stack((normals(100, name="x"), normals(100, name="y")))
+    kicks, shifts = (torch.stack([0.1 * normals(100, name=f"{k}{i}") for i in "01"]) for k in "ab")
+    change, shift = scatter_slopes(slope, kicks, shifts)
     turned, turned_shift = scatter_slopes(rotate(slope), kicks, shifts)
-    for found, expected in ((turned, rotate(new)), (turned_shift, rotate(shift))):
-        torch.testing.assert_close(torch.stack(found), torch.stack(expected), rtol=1e-9, atol=1e-12)
+    for found, expected in ((turned, rotate(change)), (turned_shift, rotate(shift))):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_vertical_muons_are_the_limit_of_slightly_slanted_ones():
-    kicks, shifts = (tensor(0.02), tensor(-0.03)), (tensor(0.001), tensor(0.002))
-    exact = scatter_slopes((tensor(0.0), tensor(0.0)), kicks, shifts)
-    near = scatter_slopes((tensor(1e-9), tensor(0.0)), kicks, shifts)
+    kicks, shifts = tensor(0.02, -0.03), tensor(0.001, 0.002)
+    exact = scatter_slopes(tensor(0.0, 0.0), kicks, shifts)
+    near = scatter_slopes(tensor(1e-9, 0.0), kicks, shifts)
     for found, expected in zip(near, exact, strict=True):
-        torch.testing.assert_close(torch.cat(found), torch.cat(expected), rtol=0, atol=1e-8)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-8)
 
 
 def test_d23_vertical_muons_and_negative_zero_give_finite_slopes():
     """D-23: arctan(tan y / tan x) made NaN of a vertical muon and -pi/2 of tan x = -0.0."""
-    zero = tensor(0.0, -0.0, 0.0)
-    new, shift = scatter_slopes((zero, zero), (zero, zero), (zero, zero))
-    for part in (*new, *shift):
+    zero = tensor(0.0, -0.0, 0.0).expand(2, 3)
+    for part in scatter_slopes(zero, zero, zero):
         assert (part.abs() < 1e-17).all()
 
 
@@ -253,9 +251,9 @@ def test_d23_vacuum_does_not_scatter():
 
 def test_d20_kicks_are_bounded_alike_on_both_sides():
     """D-20: kicks were clamped from above only; very negative ones wrapped through the tangent."""
-    zero = tensor(0.0)
-    up, _ = scatter_slopes((zero, zero), (tensor(50.0), zero), (zero, zero))
-    down, _ = scatter_slopes((zero, zero), (tensor(-50.0), zero), (zero, zero))
+    zero = tensor(0.0, 0.0)
+    up, _ = scatter_slopes(zero, tensor(50.0, 0.0), zero)
+    down, _ = scatter_slopes(zero, tensor(-50.0, 0.0), zero)
     torch.testing.assert_close(up[1], -down[1], rtol=0, atol=0)
     assert up[1].atan().item() == pytest.approx(LARGEST_KICK)
 
@@ -269,8 +267,10 @@ def test_kicks_are_as_often_positive_as_negative():
 
 
 def test_muons_that_would_turn_back_stay_finite():
-    new, shift = scatter_slopes(
-        (tensor(2.5), tensor(0.0)), (tensor(0.0), tensor(-1.4)), (tensor(0.1), tensor(0.2))
-    )
-    assert torch.isfinite(torch.cat((*new, *shift))).all()
-    assert torch.hypot(*new) > 10
+    slope = tensor(2.5, 0.0)
+    turn, shift = scatter_slopes(slope, tensor(0.0, -1.4), tensor(0.1, 0.2))
+    assert torch.isfinite(torch.cat((turn, shift))).all()
+    zero = tensor(0.0)
+    flight = Flight(torch.zeros(2, 1).double(), slope[:, None], Depth(zero, zero))
+    behind = flight.go_on(turn[:, None], shift[:, None], flight.depth)
+    assert 10 < torch.hypot(*behind.slope) < 30

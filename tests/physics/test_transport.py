@@ -6,12 +6,14 @@ import torch
 from tests.stats import assert_rms, assert_same_mean
 from tomopt_tasks.core import UserError
 from tomopt_tasks.muons.settings import MuonSettings
+from tomopt_tasks.muons.source import incident_muons
 from tomopt_tasks.rng import stream
 from tomopt_tasks.scattering.highland import highland_angle
 from tomopt_tasks.scattering.settings import HighlandSettings, NoScatterSettings
 from tomopt_tasks.transport import bank
 from tomopt_tasks.transport.bank import transport
-from tomopt_tasks.volume.crossing import Layer, cross_layer, pad_density
+from tomopt_tasks.transport.passive import scatter_through
+from tomopt_tasks.volume.crossing import Layer, cross_layer, first_cells, pad_density
 from tomopt_tasks.volume.scenes import make_scene
 from tomopt_tasks.volume.settings import LadleFurnaceSettings, World
 
@@ -29,7 +31,7 @@ def random_walks(n):
     at = torch.rand(2, n, generator=rng, dtype=torch.float64) * 10 - 2
     tan = torch.randn(2, n, generator=rng, dtype=torch.float64) * 1.5
     volume = torch.randint(3, (n,), generator=rng)
-    layer = Layer(pad_density(density)[0], (6, 4), (volume * 48 + 7).double())
+    layer = Layer(pad_density(density)[0], (6, 4), first_cells(volume, (6, 4)))
     return density[:, 0], volume, layer, at, tan
 
 
@@ -105,6 +107,22 @@ def test_d23_a_volume_of_vacuum_lets_muons_fly_straight():
     torch.testing.assert_close(found, straight, rtol=1e-12, atol=1e-12)
 
 
+def test_kicks_in_single_precision_move_muons_by_far_less_than_a_detector_sees():
+    """100 um and 0.2 mrad; the kicks are 15 mm and 27 mrad."""
+    muons = incident_muons(MuonSettings(), WORLD, [stream(7, 0), stream(7, 1)], 2000)
+    normal = torch.randn(2, 4, 4, 2000, generator=stream(7, "kicks"))
+    x0 = grid(2)
+    x0[:, 2:] = 304.0
+    single, double = (
+        torch.stack(scatter_through(x0, 0.1, muons.above, muons.momentum, n, HighlandSettings()))
+        for n in (normal, normal.double())
+    )
+    assert single.dtype == torch.float64
+    assert (single - double).square().mean().sqrt() < 1e-7
+    assert (single - double).abs().max() < 1e-5
+    assert not torch.equal(single, double)
+
+
 def test_every_aimed_muon_is_inside_the_volume_somewhere():
     state, generated = transport(grid(3), WORLD, MuonSettings(), NoScatterSettings(), 7, "train")
     depth = torch.linspace(0, 0.4, 400, dtype=torch.float64)[:, None, None]
@@ -134,7 +152,7 @@ def test_muons_are_deflected_by_the_matter_that_they_cross():
 def test_walks_cross_every_voxel_on_the_line_and_nothing_else():
     """Radiation lengths and their levers against a sum over 20 001 points of each flight."""
     density, volume, layer, at, tan = random_walks(500)
-    matter = cross_layer(layer, tuple(at), tuple(tan))
+    matter = cross_layer(layer, at, tan)
     steps = (torch.arange(20_001, dtype=torch.float64) + 0.5)[:, None] / 20_001
     x, y = at[0] + steps * tan[0], at[1] + steps * tan[1]
     inside = (x >= 0) & (x < 6) & (y >= 0) & (y < 4)
@@ -146,10 +164,10 @@ def test_walks_cross_every_voxel_on_the_line_and_nothing_else():
 
 def test_walks_do_not_depend_on_which_flights_are_together():
     _, _, layer, at, tan = random_walks(300)
-    together = cross_layer(layer, tuple(at), tuple(tan))
+    together = cross_layer(layer, at, tan)
     part = slice(100, 117)
     some_layer = layer._replace(first_cell=layer.first_cell[part])
-    alone = cross_layer(some_layer, tuple(at[:, part]), tuple(tan[:, part]))
+    alone = cross_layer(some_layer, at[:, part], tan[:, part])
     for whole, some in zip(together, alone, strict=True):
         assert torch.equal(whole[part], some)
 
@@ -159,9 +177,9 @@ def test_d59_muons_on_voxel_borders_are_not_lost():
     density = torch.ones(1, 1, 5, 5, dtype=torch.float64)
     at = torch.tensor([0.0, 1.0, 2.0, 5.0, 5.0 - 1e-15, 3.0, 0.0], dtype=torch.float64)
     tan = torch.tensor([0.0, 1.0, -1.0, -1.0, 0.0, -0.0, -1.0], dtype=torch.float64)
-    layer = Layer(pad_density(density)[0], (5, 5), torch.full_like(at, 8.0))
-    middle = torch.full_like(at, 2.5)
-    found = cross_layer(layer, (at, middle), (tan, torch.zeros_like(at)))
+    layer = Layer(pad_density(density)[0], (5, 5), first_cells(torch.zeros(7).long(), (5, 5)))
+    positions = torch.stack((at, torch.full_like(at, 2.5)))
+    found = cross_layer(layer, positions, torch.stack((tan, torch.zeros_like(at))))
     inside = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
     torch.testing.assert_close(found.total, inside, rtol=1e-12, atol=0)
     torch.testing.assert_close(found.lever2, inside / 3, rtol=1e-12, atol=0)
@@ -171,8 +189,8 @@ def test_flights_through_corners_see_the_voxels_on_their_line():
     density = torch.rand(1, 1, 4, 4, generator=stream(22), dtype=torch.float64)
     at = torch.tensor([0.5, 0.25, 3.5, 0.0], dtype=torch.float64)
     tan = torch.tensor([1.0, 3.0, -2.0, 4.0], dtype=torch.float64)
-    layer = Layer(pad_density(density)[0], (4, 4), torch.full_like(at, 7.0))
-    found = cross_layer(layer, (at, at), (tan, tan))
+    layer = Layer(pad_density(density)[0], (4, 4), first_cells(torch.zeros(4).long(), (4, 4)))
+    found = cross_layer(layer, at.expand(2, 4), tan.expand(2, 4))
     diagonal = density[0, 0].diagonal()
     weights = torch.tensor(
         [[0.5, 0.5, 0, 0], [0.25, 1 / 3, 1 / 3, 1 / 12], [0, 0.25, 0.5, 0.25], [0.25] * 4]

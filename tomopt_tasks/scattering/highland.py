@@ -64,7 +64,7 @@ def path_power(thickness: Float[Tensor, "*n"], offset: Float[Tensor, "*n"]) -> F
         offset: from ``log_offset``.
     """
     some = thickness.clamp(min=torch.finfo(thickness.dtype).tiny)  # a finite slope at zero
-    bracket = torch.log(some).mul_(SCATTER_COEF_B).add_(offset).clamp_(min=0.0)
+    bracket = torch.add(offset, torch.log(some), alpha=SCATTER_COEF_B).clamp_(min=0.0)
     return bracket.square_().mul_(thickness)
 
 

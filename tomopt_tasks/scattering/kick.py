@@ -7,9 +7,8 @@ the same frame and the same sign (D-01). A vertical muon has ``f = 0`` (D-23).
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
-
-Pair = tuple[Tensor, Tensor]
 
 LARGEST_KICK = torch.pi / 2.2
 """Kicks are kept within +- this angle on both sides (D-20) [rad]."""
@@ -24,13 +23,14 @@ all numbers stay finite, and a bank keeps its shape.
 _NUDGE = 1.0e-18
 """Added to a slope to give a vertical muon the azimuth zero; far below any rounding."""
 
-# With t = tan(theta): cos f = tan_x / t, sin f = tan_y / t, cos(theta) = 1 / secant. Divided by its
-# downward part, d + a e0 + b e1 has the slopes ((1 - b/t) tan_x - (a secant/t) tan_y) / (1 + b t)
-# and ((1 - b/t) tan_y + (a secant/t) tan_x) / (1 + b t).
+# With t = tan(theta), flat = (cos f, sin f) and across = (-sin f, cos f), d + a e0 + b e1 divided
+# by its downward part has the slopes t flat + secant (a across - b secant flat) / (1 + b t).
 
 
-def scatter_slopes(slope: Pair, kicks: Pair, shifts: Pair) -> tuple[Pair, Pair]:
-    """Slopes behind a layer, and the shift of the crossing of its lower face.
+def scatter_slopes(
+    slope: Float[Tensor, "2 ..."], kicks: Float[Tensor, "2 ..."], shifts: Float[Tensor, "2 ..."]
+) -> tuple[Float[Tensor, "2 ..."], Float[Tensor, "2 ..."]]:
+    """Change of the slopes in a layer, and the shift of the crossing of its lower face.
 
     Displaced by ``s1`` along ``e1``, a muon lies ``s1 sin t`` below the face; it is carried back to
     the face along its new direction.
@@ -41,22 +41,17 @@ def scatter_slopes(slope: Pair, kicks: Pair, shifts: Pair) -> tuple[Pair, Pair]:
         shifts: displacements in the two planes.
 
     Returns:
-        The new slopes, and the shift in x and y of the crossing (unit of ``shifts``).
+        What is added to the slopes, and the shift in x and y of the crossing (unit of ``shifts``).
     """
     tan_x, tan_y = slope[0] + _NUDGE, slope[1]
     tan2 = tan_x.square().addcmul_(tan_y, tan_y)
     tan, secant = tan2.sqrt(), (tan2 + 1.0).sqrt_()
-    inverse = tan.reciprocal()
-    steep = kicks[1].clamp(-LARGEST_KICK, LARGEST_KICK).tan_()
-    side = kicks[0].clamp(-LARGEST_KICK, LARGEST_KICK).tan_() * secant * inverse
-    down = (1.0 + steep * tan).clamp_(min=1.0 / LARGEST_SLOPE).reciprocal_()
-    along = 1.0 - steep * inverse
-    new_x = (tan_x * along).addcmul_(tan_y, side, value=-1.0) * down
-    new_y = (tan_y * along).addcmul_(tan_x, side) * down
-    new_x = new_x.clamp_(-LARGEST_SLOPE, LARGEST_SLOPE)
-    new_y = new_y.clamp_(-LARGEST_SLOPE, LARGEST_SLOPE)
-    across, flat = shifts[0] * inverse, shifts[1] / secant
-    below, flat = flat * tan, flat * inverse
-    shift_x = (tan_y * across).addcmul_(tan_x, flat).addcmul_(new_x, below).neg_()
-    shift_y = (tan_x * across).addcmul_(tan_y, flat, value=-1.0).addcmul_(new_y, below, value=-1.0)
-    return (new_x, new_y), (shift_x, shift_y)
+    flat = torch.stack((tan_x, tan_y)) / tan
+    across = torch.stack((-flat[1], flat[0]))
+    side, steep = kicks.clamp(-LARGEST_KICK, LARGEST_KICK).tan_()
+    down = (steep * tan).add_(1.0).clamp_(min=1.0 / LARGEST_SLOPE)
+    turn = (across * side).addcmul_(flat, steep * secant, value=-1.0) * (secant / down)
+    new = (slope + turn).clamp_(-LARGEST_SLOPE, LARGEST_SLOPE)
+    carried = torch.addcmul(flat, new, tan)
+    shift = (across * shifts[0]).addcmul_(carried, shifts[1] / secant, value=-1.0)
+    return turn, shift

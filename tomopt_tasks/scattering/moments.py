@@ -7,6 +7,7 @@ planes normal to the flight. A uniform slab gives displacement ``L theta0 / sqrt
 correlation ``sqrt(3) / 2``, with a positive sign (D-01).
 """
 
+from math import sqrt
 from typing import NamedTuple
 
 import torch
@@ -14,8 +15,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopt_tasks.scattering.highland import path_power
-
-Pair = tuple[Tensor, Tensor]
 
 
 class Moments(NamedTuple):
@@ -57,15 +56,15 @@ def power_moments(
         before: accumulated in front of this stretch.
         offset: from ``highland.log_offset``.
     """
-    tiny = torch.finfo(offset.dtype).tiny
+    tiny = torch.finfo(matter.total.dtype).tiny
+    middle = path_power(torch.add(before.matter, matter.total, alpha=0.5), offset)
     behind = before.matter + matter.total
     after = Depth(behind, path_power(behind, offset))
-    power = after.power - before.power
-    half = path_power(before.matter + 0.5 * matter.total, offset) - before.power
-    lag = half / power.clamp(min=tiny) - 0.5
+    power, half = after.power - before.power, middle - before.power
+    early = half / power.clamp(min=tiny)  # 1/2 without the logarithm
     ratio = power / matter.total.clamp(min=tiny)
-    lever = matter.lever * ratio * (1.0 + lag * (4.0 / 3.0))
-    return Moments(power, lever, matter.lever2 * ratio * (1.0 + 2.0 * lag)), after
+    lever = matter.lever * ratio * (early * (4.0 / 3.0)).add_(1.0 / 3.0)
+    return Moments(power, lever, matter.lever2 * ratio * (2.0 * early)), after
 
 
 def shift_lever(moments: Moments, shift: float) -> Moments:
@@ -81,7 +80,7 @@ def shift_lever(moments: Moments, shift: float) -> Moments:
 
 def draw_kicks(
     moments: Moments, scale: Float[Tensor, "*n"], normal: Float[Tensor, "4 ..."]
-) -> tuple[Pair, Pair]:
+) -> tuple[Float[Tensor, "2 ..."], Float[Tensor, "2 ..."]]:
     """Deflections [rad] and displacements (unit of the path) in two planes.
 
     Args:
@@ -91,13 +90,12 @@ def draw_kicks(
     """
     width = _root(moments.total) * scale
     lever = moments.lever / moments.total.clamp(min=torch.finfo(width.dtype).tiny)
-    rest = _root(moments.lever2 - lever * moments.lever) * scale
-    kicks = (width * normal[0], width * normal[1])
-    shifts = (lever * kicks[0] + rest * normal[2], lever * kicks[1] + rest * normal[3])
-    return kicks, shifts
+    rest = _root(torch.addcmul(moments.lever2, lever, moments.lever, value=-1.0)) * scale
+    kicks = width * normal[:2]
+    return kicks, (lever * kicks).addcmul_(rest, normal[2:])
 
 
 def _root(square: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Square root, zero below zero, with a finite slope there."""
-    some = square.clamp(min=torch.finfo(square.dtype).tiny).sqrt()
-    return torch.where(square > 0.0, some, 0.0)
+    tiny = torch.finfo(square.dtype).tiny
+    return square.clamp(min=tiny).sqrt() - sqrt(tiny)  # too small to change any other bits

@@ -1,5 +1,6 @@
 """Muons through the passive volume: from the state above it to the state below."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -9,8 +10,6 @@ from tomopt_tasks.volume.crossing import Layer, first_cells, pad_density
 from tomopt_tasks.volume.flight import Flight, no_depth
 from tomopt_tasks.volume.scatterers import Scattering, build_scatterer
 from tomopt_tasks.volume.slowing import OUT_OF_REACH, Slowing, mean_momentum
-
-Pair = tuple[Tensor, Tensor]
 
 
 def scatter_through(
@@ -28,33 +27,33 @@ def scatter_through(
         voxel: edge of a voxel [m].
         lines: x, y [m], tan_x and tan_y at the top, each [vol, mu].
         momentum: [GeV].
-        normal: standard normal numbers; index 0 of axis ``z`` belongs to the top layer.
+        normal: standard normal numbers; index 0 of axis ``z`` belongs to the top layer. Their
+            precision is that of the scatters, which add up in the precision of the lines.
         settings: scatter model. With energy loss, muons that stop are put far away, at the same
             height, where no panel sees them.
     """
-    shape, n_layers = momentum.shape, x0.shape[1]
-    energy = kinetic_energy(momentum.flatten())
+    (n_volumes, n_muons), (_, n_layers, *grid) = momentum.shape, x0.shape
+    energy, p = kinetic_energy(momentum.flatten()), momentum.flatten().to(normal)
     slowing = Slowing.build(x0, voxel) if settings.energy_loss else None
-    scatterer = build_scatterer(settings, momentum.flatten(), voxel)
-    cells = [pad_density(density) for density in scatterer.densities(x0, voxel)]
-    first = first_cells(x0, shape[1])
-    x, y, tan_x, tan_y = (part.flatten() for part in lines)
-    flight = Flight((x / voxel, y / voxel), (tan_x, tan_y), no_depth(x))
+    scatterer = build_scatterer(settings, p, voxel)
+    cells = [pad_density(density) for density in scatterer.densities(x0.to(normal), voxel)]
+    volume = torch.arange(n_volumes, device=x0.device).repeat_interleave(n_muons)
+    first = first_cells(volume, (grid[0], grid[1]))
+    above = torch.stack(lines).flatten(1)
+    flight = Flight(above[:2] / voxel, above[2:], no_depth(p))
     for k in range(n_layers):
         number = n_layers - 1 - k
         density, *others = (part[number] for part in cells)
-        layer = Layer(density, (x0.shape[2], x0.shape[3]), first, tuple(others))
+        layer = Layer(density, (grid[0], grid[1]), first, tuple(others))
         if slowing is not None:
             before, energy = energy, slowing.behind(number, layer, flight, energy)
-            scatterer = build_scatterer(settings, mean_momentum(before, energy), voxel)
-        noise = x.new_empty(4, *shape).copy_(normal[:, k].transpose(0, 1))
-        flight = scatterer.cross(layer, flight, noise.view(4, -1))
-    x, y = (part * voxel for part in flight.position)
+            scatterer = build_scatterer(settings, mean_momentum(before, energy).to(normal), voxel)
+        flight = scatterer.cross(layer, flight, normal[:, k].transpose(0, 1).flatten(1))
+    position = flight.position * voxel
     if slowing is not None:
-        stopped = has_stopped(energy)
-        x, y = x.masked_fill(stopped, OUT_OF_REACH), y.masked_fill(stopped, OUT_OF_REACH)
-    tan_x, tan_y = flight.slope
-    return x.view(shape), y.view(shape), tan_x.view(shape), tan_y.view(shape)
+        position = position.masked_fill(has_stopped(energy), OUT_OF_REACH)
+    x, y, tan_x, tan_y = (part.view_as(momentum) for part in (*position, *flight.slope))
+    return x, y, tan_x, tan_y
 
 
 def fly_straight(

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from tomopt_tasks.scattering.moments import Moments
 
-Pair = tuple[Tensor, Tensor]
-
 _NUDGE = 1.0e-18
 """Added to slopes so that none is zero; far below the rounding of any other."""
+
+_PAD = 3
+"""Empty cells around a layer: muons outside count as in the second, and look one cell further."""
 
 
 class Layer(NamedTuple):
@@ -30,8 +31,8 @@ class Layer(NamedTuple):
     """From ``pad_density``, one layer of it."""
     shape: tuple[int, int]
     """Voxels along x and y."""
-    first_cell: Float[Tensor, " mu"]
-    """Index of voxel (0, 0) of the volume of each muon, as a float."""
+    first_cell: Int[Tensor, " mu"]
+    """From ``first_cells``."""
     others: tuple[Tensor, ...] = ()
     """More densities of the same voxels."""
 
@@ -45,24 +46,30 @@ class Piece(NamedTuple):
 
     density: tuple[Tensor, Tensor, Tensor]
     """Before the first border, between the two, behind the second."""
-    crossing: Pair
-    """Depth of the first and of the second border below the top of the piece."""
+    left: Float[Tensor, "2 mu"]
+    """Depth of the piece that is left at the border along x and along y; 0: not crossed."""
 
 
 def pad_density(density: Float[Tensor, "vol z x y"]) -> Float[Tensor, "z cell"]:
     """A border of empty cells around each layer, flat over (volume, x, y)."""
-    padded = torch.nn.functional.pad(density, (1, 1, 1, 1))
+    padded = torch.nn.functional.pad(density, (_PAD, _PAD, _PAD, _PAD))
     return padded.transpose(0, 1).flatten(1).contiguous()
 
 
-def first_cells(density: Float[Tensor, "vol z x y"], n_muons: int) -> Float[Tensor, " mu"]:
-    """Index of voxel (0, 0) in the padded cells of each muon's volume, flat over (volume, muon)."""
-    n_volumes, _, n_x, n_y = density.shape
-    volume = torch.arange(n_volumes, dtype=density.dtype, device=density.device)
-    return (volume * ((n_x + 2) * (n_y + 2)) + (n_y + 3)).repeat_interleave(n_muons)
+def first_cells(volume: Int[Tensor, " mu"], shape: tuple[int, int]) -> Int[Tensor, " mu"]:
+    """Index of voxel (0, 0) among the padded cells of each muon's volume.
+
+    Args:
+        volume: number of the volume that each muon is in.
+        shape: voxels along x and y.
+    """
+    width = shape[1] + 2 * _PAD
+    return (volume * ((shape[0] + 2 * _PAD) * width) + (_PAD * width + _PAD)).int()
 
 
-def cross_layer(layer: Layer, position: Pair, slope: Pair) -> Moments:
+def cross_layer(
+    layer: Layer, position: Float[Tensor, "2 mu"], slope: Float[Tensor, "2 mu"]
+) -> Moments:
     """Integrals of the density over the depth of a layer; times the secant they are over the path.
 
     Args:
@@ -70,29 +77,35 @@ def cross_layer(layer: Layer, position: Pair, slope: Pair) -> Moments:
         position: x and y at the top of the layer [voxels].
         slope: tan_x and tan_y; a flight takes as many turns as its larger slope, rounded up.
     """
-    tan_x, tan_y = slope[0] + _NUDGE, slope[1] + _NUDGE
-    pieces = tan_x.abs().maximum(tan_y.abs()).ceil_()
-    total = _integrate(_cut(layer, position, (tan_x, tan_y)))
-    steep = (pieces > 1.0).nonzero().squeeze(1)
+    slope = slope + _NUDGE
+    total = _integrate(_cut(layer, position, slope))
+    size = slope.detach().abs()
+    larger = size[0].maximum(size[1])
+    steep = (larger > 1.0).nonzero().squeeze(1)
     if len(steep):
-        _cut_steep(total, layer, (*position, tan_x, tan_y, pieces), steep)
+        pieces = larger.index_select(0, steep).ceil_()
+        _cut_steep(total, layer, (*position, *slope), steep, pieces)
     return total
 
 
 def _cut_steep(
-    total: Moments, layer: Layer, flights: tuple[Tensor, ...], steep: Int[Tensor, " steep"]
+    total: Moments,
+    layer: Layer,
+    flights: tuple[Tensor, ...],
+    steep: Int[Tensor, " steep"],
+    pieces: Float[Tensor, " steep"],
 ) -> None:
     """Writes the integrals of steep flights into ``total``, from all their pieces at once."""
-    n_pieces = flights[-1].index_select(0, steep).long()
-    rows = steep.repeat_interleave(n_pieces)
-    first = (n_pieces.cumsum(0) - n_pieces).repeat_interleave(n_pieces)
-    k = torch.arange(len(rows), device=rows.device) - first
-    x, y, tan_x, tan_y, pieces = (part.index_select(0, rows) for part in flights)
-    step = pieces.reciprocal_()
-    tan_x, tan_y = tan_x.mul_(step), tan_y.mul_(step)
+    n_pieces = pieces.long()
+    of = torch.arange(len(steep), device=steep.device).repeat_interleave(n_pieces)
+    first = (n_pieces.cumsum(0) - n_pieces).index_select(0, of)
+    k = (torch.arange(len(of), device=steep.device) - first).to(pieces)
+    rows, step = steep.index_select(0, of), pieces.reciprocal().index_select(0, of)
+    x, y, tan_x, tan_y = (part.index_select(0, rows) for part in flights)
+    tan = torch.stack((tan_x, tan_y)).mul_(step)
+    at = torch.stack((x, y)).addcmul_(k, tan)
     part = layer._replace(first_cell=layer.first_cell.index_select(0, rows))
-    whole = _integrate(_cut(part, (x.addcmul_(k, tan_x), y.addcmul_(k, tan_y)), (tan_x, tan_y)))
-    lifted = _lift(whole, step, 1.0 - (k + 1) * step)
+    lifted = _lift(_integrate(_cut(part, at, tan)), step, 1.0 - (k + 1.0) * step)
     for sums, more in zip(total, lifted, strict=True):
         sums.index_fill_(0, steep, 0.0)
         if sums.is_cuda:  # adds in a fixed order, as index_add_ does on a CPU
@@ -114,39 +127,32 @@ def _lift(moments: Moments, step: Float[Tensor, " n"], below: Float[Tensor, " n"
 def _integrate(piece: Piece) -> Moments:
     """The integrals over a piece of depth 1."""
     before, between, behind = piece.density
-    left_1, left_2 = (1.0 - crossing.clamp(max=1.0) for crossing in piece.crossing)
-    rise_1, rise_2 = between - before, behind - between
-    total = before.addcmul(rise_1, left_1).addcmul_(rise_2, left_2)
-    rise_1, rise_2 = rise_1 * left_1, rise_2 * left_2
-    lever = before.addcmul(rise_1, left_1).addcmul_(rise_2, left_2)
-    rise_1, rise_2 = rise_1 * left_1, rise_2 * left_2
-    lever2 = before.addcmul(rise_1, left_1).addcmul_(rise_2, left_2)
+    left_x, left_y = piece.left
+    first, second = left_x.maximum(left_y), left_x.minimum(left_y)
+    rise_1, rise_2 = (between - before) * first, (behind - between) * second
+    total = (before + rise_1).add_(rise_2)
+    rise_1, rise_2 = rise_1 * first, rise_2 * second
+    lever = (before + rise_1).add_(rise_2)
+    lever2 = before.addcmul(rise_1, first).addcmul_(rise_2, second)
     return Moments(total, lever.mul_(1.0 / 2.0), lever2.mul_(1.0 / 3.0))
 
 
-def _cut(layer: Layer, position: Pair, slope: Pair) -> Piece:
+def _cut(layer: Layer, position: Float[Tensor, "2 mu"], slope: Float[Tensor, "2 mu"]) -> Piece:
     """What a flight meets on a depth of 1, with slopes of at most 1."""
-    cell_x, behind_x, cross_x = _next_border(position[0], slope[0])
-    cell_y, behind_y, cross_y = _next_border(position[1], slope[1])
-    n_x, n_y = float(layer.shape[0]), float(layer.shape[1])
-    width = layer.shape[1] + 2
-    row = cell_x.clamp_(-1.0, n_x).mul_(width).add_(layer.first_cell)
-    row_behind = behind_x.clamp_(-1.0, n_x).mul_(width).add_(layer.first_cell)
-    cell_y, behind_y = cell_y.clamp_(-1.0, n_y), behind_y.clamp_(-1.0, n_y)
-    between = torch.where(cross_x <= cross_y, row_behind + cell_y, row + behind_y)
-    before, behind = row.add_(cell_y), row_behind.add_(behind_y)
+    (n_x, n_y), width = layer.shape, layer.shape[1] + 2 * _PAD
+    cell, way = position.detach().floor(), slope.detach().sign()
+    border = way.clamp(min=0.0).add_(cell)
+    left = (1.0 - border.sub_(position) / slope).clamp_(min=0.0)
+    x, y = cell[0].clamp_(-2.0, n_x + 1.0), cell[1].clamp_(-2.0, n_y + 1.0)
+    before = layer.first_cell.add(y.int()).add_(x.int(), alpha=width)
+    over_x, over_y = (way[0] * width).int(), way[1].int()
+    between = before + over_y
+    behind = between + over_x
+    # a product: a choice by a mask takes twenty times as long where it goes either way
+    between.add_((left[0] > left[1]) * over_x.sub_(over_y))
     density = (_look_up(layer, before), _look_up(layer, between), _look_up(layer, behind))
-    return Piece(density, (cross_x.minimum(cross_y), cross_x.maximum(cross_y)))
+    return Piece(density, left)
 
 
-def _next_border(
-    at: Float[Tensor, " mu"], tan: Float[Tensor, " mu"]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Cell at the top, cell behind the next border, and depth of that border."""
-    cell, sign = at.detach().floor(), tan.detach().sign()
-    crossing = sign.clamp(min=0.0).add_(cell).sub_(at) / tan
-    return cell, sign.add_(cell), crossing
-
-
-def _look_up(layer: Layer, index: Float[Tensor, " mu"]) -> Float[Tensor, " mu"]:
-    return layer.density.index_select(0, index.long())
+def _look_up(layer: Layer, index: Int[Tensor, " mu"]) -> Float[Tensor, " mu"]:
+    return layer.density.index_select(0, index)

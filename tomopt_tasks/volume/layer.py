@@ -16,7 +16,7 @@ from tomopt_tasks.scattering.settings import (
     TableScatterSettings,
 )
 from tomopt_tasks.scattering.stopping import kinetic_energy
-from tomopt_tasks.volume.crossing import Layer, pad_density
+from tomopt_tasks.volume.crossing import Layer, first_cells, pad_density
 from tomopt_tasks.volume.flight import Flight, no_depth
 from tomopt_tasks.volume.grid import voxel_indices, whole_voxels
 from tomopt_tasks.volume.scatterers import build_scatterer
@@ -145,10 +145,10 @@ class PassiveLayer(AbsLayer):
         scatterer = build_scatterer(self.scatter_model, mu.mom, self.size)
         densities = scatterer.densities(self.rad_length.to(mu.mom), self.size)
         density, *others = (pad_density(part[None, None])[0] for part in densities)
-        first = mu.mom.new_full((len(mu),), self.shape[1] + 3)
-        layer = Layer(density, self.shape, first, tuple(others))
-        slope, depth = mu.tan_xy, no_depth(mu.mom) if mu.crossed is None else Depth(*mu.crossed.T)
-        flight = Flight((mu.x / self.size, mu.y / self.size), (slope[:, 0], slope[:, 1]), depth)
+        volume = torch.zeros(len(mu), dtype=torch.int32, device=mu.device)
+        layer = Layer(density, self.shape, first_cells(volume, self.shape), tuple(others))
+        depth = no_depth(mu.mom) if mu.crossed is None else Depth(*mu.crossed.T)
+        flight = Flight(mu.xy.t() / self.size, mu.tan_xy.t(), depth)
         if self.scatter_model.energy_loss:
             momentum = self._slow_down(mu, layer, flight)
             scatterer = build_scatterer(self.scatter_model, momentum, self.size)

@@ -22,7 +22,7 @@ from tomopt_tasks.scattering.moments import (
 )
 from tomopt_tasks.scattering.settings import HighlandSettings
 from tomopt_tasks.volume.crossing import Layer, cross_layer
-from tomopt_tasks.volume.flight import Flight
+from tomopt_tasks.volume.flight import Flight, secant_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,14 @@ class Scatterer:
         Args:
             layer: the voxels.
             flight: muons at the upper face.
-            normal: standard normal numbers.
+            normal: standard normal numbers. The scatter is computed in their precision and that of
+                the voxels, and added to the flight in the precision of the flight.
         """
-        (x, y), (tan_x, tan_y) = flight.position, flight.slope
-        matter = cross_layer(layer, flight.position, flight.slope)
-        secant = (1.0 + tan_x.square() + tan_y.square()).sqrt_()
-        power, depth = self._power(along_path(matter, secant), flight.depth)
+        position, slope = flight.position.to(normal), flight.slope.to(normal)
+        matter = along_path(cross_layer(layer, position, slope), secant_of(slope))
+        power, depth = self._power(matter, flight.depth)
         kicks, shifts = draw_kicks(power, self.scale, normal)
-        slope, shift = scatter_slopes(flight.slope, kicks, shifts)
-        return Flight((x + tan_x + shift[0], y + tan_y + shift[1]), slope, depth)
+        return flight.go_on(*scatter_slopes(slope, kicks, shifts), depth)
 
     def _power(self, matter: Moments, depth: Depth) -> tuple[Moments, Depth]:
         """Moments of the scattering power in a layer, and the depth below it."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tomopt_tasks.scattering.losses import Losses, kinetic_behind, loss_grids, momentum_of
 from tomopt_tasks.volume.crossing import Layer, cross_layer, pad_density
-from tomopt_tasks.volume.flight import Flight
+from tomopt_tasks.volume.flight import Flight, secant_of
 
 OUT_OF_REACH = 1e4
 """Where muons that stop are put in x and y [m]: no panel is there, and all numbers stay finite."""
@@ -41,7 +41,7 @@ class Slowing:
             flight: muons at its upper face.
             kinetic: theirs [GeV].
         """
-        secant = (1.0 + flight.slope[0].square() + flight.slope[1].square()).sqrt()
+        secant = secant_of(flight.slope)
         on_path = [
             cross_layer(layer._replace(density=cells[number]), flight.position, flight.slope)
             for cells in self.cells

@@ -12,9 +12,7 @@ from tomopt_tasks.scattering.moments import along_path
 from tomopt_tasks.scattering.settings import TableScatterSettings
 from tomopt_tasks.scattering.table import ScatterTable, load_table
 from tomopt_tasks.volume.crossing import Layer, cross_layer
-from tomopt_tasks.volume.flight import Flight
-
-Pair = tuple[Tensor, Tensor]
+from tomopt_tasks.volume.flight import Flight, secant_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +56,22 @@ class TableScatterer:
             flight: muons at the upper face.
             normal: standard normal numbers.
         """
-        (x, y), (tan_x, tan_y) = flight.position, flight.slope
-        secant = (1.0 + tan_x.square() + tan_y.square()).sqrt()
-        depth = cross_layer(layer, flight.position, flight.slope)
-        numbered = cross_layer(layer.other(0), flight.position, flight.slope)
-        matter = along_path(depth, secant)
-        tiny = torch.finfo(secant.dtype).tiny
+        position, slope = flight.position.to(normal), flight.slope.to(normal)
+        depth = cross_layer(layer, position, slope)
+        numbered = cross_layer(layer.other(0), position, slope)
+        matter = along_path(depth, secant_of(slope))
+        tiny = torch.finfo(matter.total.dtype).tiny
         total = matter.total.clamp(min=tiny)
         material = numbered.total / depth.total.clamp(min=tiny)
         lever = matter.lever / total
         rest = (matter.lever2 / total - lever.square()).clamp(min=tiny).sqrt()
-        kicks = self._stretched((normal[0], normal[1]), material, matter.total)
-        loose = self._stretched((normal[2], normal[3]), material, matter.total)
-        shifts = (lever * kicks[0] + rest * loose[0], lever * kicks[1] + rest * loose[1])
-        slope, shift = scatter_slopes(flight.slope, kicks, shifts)
-        return Flight((x + tan_x + shift[0], y + tan_y + shift[1]), slope, flight.depth)
+        kicks = self._stretched(normal[:2], material, matter.total)
+        loose = self._stretched(normal[2:], material, matter.total)
+        shifts = lever * kicks + rest * loose
+        return flight.go_on(*scatter_slopes(slope, kicks, shifts), flight.depth)
 
-    def _stretched(self, pair: Pair, material: Tensor, thickness: Tensor) -> Pair:
+    def _stretched(
+        self, pair: Float[Tensor, "2 mu"], material: Tensor, thickness: Tensor
+    ) -> Float[Tensor, "2 mu"]:
         radius = (pair[0].square() + pair[1].square()).sqrt()
-        by = self.table.stretch(material, thickness, radius) * self.scale
-        return by * pair[0], by * pair[1]
+        return self.table.stretch(material, thickness, radius) * self.scale * pair

@@ -8,12 +8,14 @@ from tests.pipeline.common import TINY, tiny
 from tomopt_tasks.config.load import load_study
 from tomopt_tasks.core import UserError
 from tomopt_tasks.muons.settings import MuonSettings
+from tomopt_tasks.muons.source import incident_muons
 from tomopt_tasks.planning.plan import plan_study
 from tomopt_tasks.rng import stream
 from tomopt_tasks.scattering.nearest import nearest
 from tomopt_tasks.scattering.settings import HighlandSettings, TableScatterSettings
 from tomopt_tasks.scattering.table import load_table, read_table
 from tomopt_tasks.transport.bank import transport
+from tomopt_tasks.transport.passive import scatter_through
 from tomopt_tasks.volume.settings import World
 
 WORLD = World(size=(0.3, 0.3), passive=(0.2, 0.5), voxel=0.1, height=0.7)
@@ -47,8 +49,10 @@ def grid():
 
 
 def test_a_gaussian_table_scatters_as_highland_without_the_logarithm(file):
+    muons = incident_muons(MuonSettings(), WORLD, [stream(5, 0), stream(5, 1)], 200)
+    normal = torch.randn(2, 3, 4, 200, generator=stream(5, "kicks"), dtype=torch.float64)
     own, highland = (
-        transport(grid(), WORLD, MuonSettings(per_volume=200), scatter, 5, "train")[0]
+        scatter_through(grid(), WORLD.voxel, muons.above, muons.momentum, normal, scatter)
         for scatter in (TableScatterSettings(file=str(file)), HighlandSettings(log_term="none"))
     )
     torch.testing.assert_close(own, highland, rtol=1e-9, atol=1e-12)
