@@ -25,6 +25,7 @@ RICH = changed(
     ("fit.callbacks", "[{kind: linear_correction}]"),
     ("muons.plane", "{z: 1.7 m, margin: 0.3 m}"),
     ("evaluation.records", "[{kind: scatter_record}]"),
+    ("report.monitors", "[{kind: metric_logger}]"),
 )
 
 VOLUMES = {"train volumes", "valid volumes", "test volumes"}

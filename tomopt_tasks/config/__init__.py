@@ -20,7 +20,7 @@ __getattr__ = lazy_exports(
     _HERE,
     {
         "Constraints": f"{_HERE}.constraints",
-        "ReportSettings": f"{_HERE}.study",
+        "ReportSettings": f"{_HERE}.report_settings",
         "Scenes": f"{_HERE}.study",
         "Study": f"{_HERE}.study",
         "dump_detector": f"{_HERE}.dump",

@@ -10,6 +10,8 @@ from tomopt_tasks.config.detector_checks import check_detector
 from tomopt_tasks.config.detector_file import DetectorFile
 from tomopt_tasks.config.fit_checks import check_fit, check_names
 from tomopt_tasks.config.notify import NotifySettings
+from tomopt_tasks.config.report_checks import check_monitors
+from tomopt_tasks.config.report_settings import ReportSettings
 from tomopt_tasks.config.scene_checks import check_exposures, check_muons, check_scene
 from tomopt_tasks.config.target_checks import (
     check_correction,
@@ -48,13 +50,6 @@ class Scenes(Config):
     """What designs are judged on."""
     seed: Seed = 1
     """Names the random streams of the scenes; default: the seed of the study."""
-
-
-class ReportSettings(Config):
-    """How the report looks; nothing is computed anew when this changes."""
-
-    title: str = ""
-    """Title of the report; empty: the name of the study."""
 
 
 Part = TypeVar("Part", Scenes, MuonSettings, FitSettings, EvaluationSettings)
@@ -190,6 +185,7 @@ class Study(_StudyParts[DetectorSettings]):
             learned = self.inference.kind == "learned"
             check_fit(self.fit, self.detectors, self.world, n_volumes, learned=learned)
             check_callbacks(self.fit, self.loss, self.inference)
+        check_monitors(self.report, self.fit, self.detectors)
         check_exposures(self.evaluation.exposures, self.muons.per_volume)
         return self
 

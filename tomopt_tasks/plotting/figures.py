@@ -1,7 +1,7 @@
 """Figures without pyplot, and films made of them."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -53,15 +53,24 @@ def save_gif(figures: Iterable[Figure], path: str | Path, length: float) -> None
         path: where to write the film.
         length: duration of one pass [s].
     """
+    film = film_of(figures, length)
+    if film:
+        Path(path).write_bytes(film)
+
+
+def film_of(figures: Iterable[Figure], length: float) -> bytes:
+    """The film that :func:`save_gif` saves; empty without pictures.
+
+    Duration of a frame is in ms, as Pillow wants it (D-49).
+    """
     frames = [_palette_image(png_of(figure, FILM_DPI)) for figure in figures]
+    buffer = io.BytesIO()
     if frames:
-        save_frames(frames, path, length)
-
-
-def save_frames(frames: Sequence[Image.Image], path: str | Path, length: float) -> None:
-    """Save pictures as a film; the duration of a frame is in ms, as Pillow wants it (D-49)."""
-    duration = max(MIN_FRAME, round(1000 * length / len(frames)))
-    frames[0].save(path, save_all=True, append_images=list(frames[1:]), duration=duration, loop=0)
+        duration = max(MIN_FRAME, round(1000 * length / len(frames)))
+        frames[0].save(
+            buffer, format="GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0
+        )
+    return buffer.getvalue()
 
 
 def _palette_image(png: bytes) -> Image.Image:

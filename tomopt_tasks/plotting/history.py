@@ -27,20 +27,22 @@ def plot_optimisation_history(history: History, savename: str | Path | None = No
         savename: where to save the figure; None: nowhere.
     """
     metric_rows = 1 if history.metrics else 0  # not 0 with and 1 without (D-47)
+    share_rows = 1 if history.sub_losses else 0
     sides = list(dict.fromkeys(panel["pos"] for panel in history.panels))[:2]
     soft = any(panel["smooth"] is not None for panel in history.panels)
     figure = new_figure((W_MID, W_MID), layout=None)  # placed by hand: a film has many pictures
     split = 0.08 + 0.36 * len(sides) / 2
-    heights = [3, 1, 1][: 2 + metric_rows]
+    heights = [3, 1, 1][: 1 + share_rows + metric_rows]
     curves = figure.add_gridspec(
         len(heights), 1, height_ratios=heights, hspace=0.12, left=0.09, right=0.98,
         top=0.98, bottom=split,
     )  # fmt: skip
     losses = figure.add_subplot(curves[0])
     _draw_losses(losses, history)
-    _draw_shares(figure.add_subplot(curves[1], sharex=losses), history)
+    if share_rows:
+        _draw_shares(figure.add_subplot(curves[1], sharex=losses), history)
     if metric_rows:
-        _draw_metrics(figure.add_subplot(curves[2], sharex=losses), history)
+        _draw_metrics(figure.add_subplot(curves[-1], sharex=losses), history)
     for axis in figure.axes[:-1]:
         axis.tick_params(labelbottom=False)
     figure.axes[-1].set_xlabel("Epoch", fontsize=_LABEL)

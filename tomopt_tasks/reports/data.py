@@ -73,6 +73,10 @@ class ReportData:
     """Of each design, for the test bank."""
     history: Sequence[Mapping[str, Any]] = ()
     """One row of metrics an epoch: epoch, phase, loss, and where known valid, geometry, rates."""
+    first: Mapping[str, Any] = field(default_factory=dict)
+    """The row of what the first of these epochs began with: its geometry; empty: not known."""
+    films: Mapping[str, bytes] = field(default_factory=dict)
+    """Kind of a monitor -> its film (GIF)."""
     stages: Sequence[Mapping[str, Any]] = ()
     """Stages in order: label, name, kind, key, status ("cached" or "ran"), seconds, reason; and
     ``parents``, the keys of their parents, where known."""

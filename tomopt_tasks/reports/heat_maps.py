@@ -56,6 +56,13 @@ def heat_map_figure(
 
 def _response(panel: Mapping[str, Any]) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """Efficiency over that of the best place, as (x, y), and the range of both axes [mm]."""
+    found = sampled(panel, 100)
+    x_low, x_high, y_low, y_high = (MM * value for value in found["extent"])
+    return found["values"].numpy(), (x_low, x_high, y_low, y_high)
+
+
+def sampled(panel: Mapping[str, Any], n_points: int = 200) -> Any:  # noqa: ANN401 - needs torch
+    """The ``ResponseMap`` of a heat map that a row of the history holds."""
     settings = importlib.import_module("tomopt_tasks.detectors.settings")
     build = importlib.import_module("tomopt_tasks.detectors.heatmap_build").build_heat_map
     sample = importlib.import_module("tomopt_tasks.callbacks.heatmap_gif").response_map
@@ -65,9 +72,7 @@ def _response(panel: Mapping[str, Any]) -> tuple[np.ndarray, tuple[float, float,
         kind="heat_map", xy=square["xy"], z=panel["z"], span=(square["side"],) * 2,
         mixture=panel["mixture"],
     )  # fmt: skip
-    found = sample(build(built, torch.float64), n_points=100)
-    x_low, x_high, y_low, y_high = (MM * value for value in found["extent"])
-    return found["values"].numpy(), (x_low, x_high, y_low, y_high)
+    return sample(build(built, torch.float64), n_points=n_points)
 
 
 def heat_map_section(data: ReportData) -> str:

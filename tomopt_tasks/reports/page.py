@@ -15,6 +15,7 @@ from tomopt_tasks.reports.graph import graph_svg
 from tomopt_tasks.reports.heat_maps import heat_map_section
 from tomopt_tasks.reports.history import history_figure
 from tomopt_tasks.reports.limits import LAST, limit_table
+from tomopt_tasks.reports.monitors import film_section
 from tomopt_tasks.reports.numbers import duration, interval, rounded, with_error
 from tomopt_tasks.reports.objects import object_section
 from tomopt_tasks.reports.predicted import predicted_figure
@@ -325,6 +326,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[ReportData], str]], ...] = (
     ("space", "in space", _solids),
     ("heat", "heat maps", heat_map_section),
     ("fit", "fit", _history),
+    ("films", "films", film_section),
     ("predicted", "predicted", _predicted),
     ("table", "table", _table),
     ("detector", "detector", _detector),

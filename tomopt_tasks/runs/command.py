@@ -87,6 +87,7 @@ def result(outputs: Outputs) -> Answer:
         f"report    {outputs.report}",
         f"detector  {outputs.detector_yaml}",
         f"          {outputs.detector_csv}",
+        *(f"film      {path}" for path in outputs.films.values()),
     ]
     facts: dict[str, Any] = {
         "study": data.study["study"],
@@ -96,5 +97,6 @@ def result(outputs: Outputs) -> Answer:
         "older_code": data.older_code,
         "report": str(outputs.report),
         "detector": [str(outputs.detector_yaml), str(outputs.detector_csv)],
+        **({"films": [str(path) for path in outputs.films.values()]} if outputs.films else {}),
     }
     return Answer(facts, lines)

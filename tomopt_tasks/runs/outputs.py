@@ -4,17 +4,22 @@ These files are derived: ``tomopt report RUN`` makes them again from the store.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from uuid import uuid4
 
+from tomopt_tasks.config.report_settings import MONITORS
 from tomopt_tasks.project import project_root, writing
 from tomopt_tasks.reports.data import ReportData, final_design
 from tomopt_tasks.reports.export import detector_csv, detector_yaml
 from tomopt_tasks.runs.results import results_of
 from tomopt_tasks.store.store import Store
+
+DRAWING = tuple(Path(str(files(f"tomopt_tasks.{part}"))) for part in ("reports", "plotting"))
+"""Where the code is that draws a page."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,13 @@ class Outputs:
     report: Path
     detector_yaml: Path
     detector_csv: Path
+    films: Mapping[str, Path]
+    """Kind of a monitor -> its film."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files, the report first."""
+        return (self.report, self.detector_yaml, self.detector_csv, *self.films.values())
 
 
 def report_folder(store: Store, run: str) -> Path:
@@ -40,8 +52,15 @@ def outputs_of(store: Store, run: str) -> Outputs:
         UserError: the run has not finished, or what it made is lost.
     """
     folder = report_folder(store, run)
-    paths = (folder / name for name in ("report.html", "detector.yaml", "detector.csv"))
-    return Outputs(results_of(store, run), *paths)
+    data = results_of(store, run)
+    kinds = [each["kind"] for each in data.study["report"].get("monitors", ())]
+    return Outputs(
+        data,
+        folder / "report.html",
+        folder / "detector.yaml",
+        folder / "detector.csv",
+        {kind: folder / f"{kind}.gif" for kind in kinds},
+    )
 
 
 def write_report(store: Store, run: str, *, again: bool = True) -> Outputs:
@@ -60,7 +79,8 @@ def write_report(store: Store, run: str, *, again: bool = True) -> Outputs:
     shown = _shown(data)
     if not again and _made(outputs, shown):
         return outputs
-    from tomopt_tasks.reports.page import render_html  # noqa: PLC0415 - brings matplotlib along
+    from tomopt_tasks.reports.monitors import films  # noqa: PLC0415 - brings matplotlib along
+    from tomopt_tasks.reports.page import render_html  # noqa: PLC0415
 
     name = final_design(data.evaluation)
     panels = data.evaluation["designs"][name]["geometry"]
@@ -69,20 +89,24 @@ def write_report(store: Store, run: str, *, again: bool = True) -> Outputs:
         outputs.detector_yaml: detector_yaml(panels, comment=comment).encode(),
         outputs.detector_csv: detector_csv(panels).encode(),
     }
-    page = render_html(data).encode()
+    made = films(data)
+    contents |= {outputs.films[kind]: film for kind, film in made.items()}
+    page = render_html(replace(data, films=made)).encode()
     contents[outputs.report] = page + _mark(shown, page, *contents.values())
     folder = outputs.report.parent
     with writing(folder, f"all results are stored: mend that, then tomopt report {run}"):
         folder.mkdir(parents=True, exist_ok=True)
         for path, content in contents.items():
             replace_file(path, content)
+        for kind in MONITORS.keys() - outputs.films.keys():
+            (folder / f"{kind}.gif").unlink(missing_ok=True)
     return outputs
 
 
 def _shown(data: ReportData) -> str:
     """A digest of the results that a page shows and of the code that draws it."""
     made = sha256()
-    for file in sorted(Path(str(files("tomopt_tasks.reports"))).rglob("*")):
+    for file in (each for part in DRAWING for each in sorted(part.rglob("*"))):
         if file.suffix in (".py", ".css", ".js", ".html"):
             made.update(file.read_bytes())
     shown = [[stage["key"] for stage in data.stages], list(data.older_code), data.command]
@@ -98,9 +122,8 @@ def _mark(shown: str, *contents: bytes) -> bytes:
 
 def _made(outputs: Outputs, shown: str) -> bool:
     """Whether all files are there, of these results, with no bit changed."""
-    paths = (outputs.report, outputs.detector_yaml, outputs.detector_csv)
     try:
-        page, *others = [path.read_bytes() for path in paths]
+        page, *others = [path.read_bytes() for path in outputs.paths]
     except OSError:
         return False
     size = len(_mark(shown))

@@ -104,6 +104,7 @@ def results_of(store: Store, run: str) -> ReportData:
         grids=grids,
         records=records,
         history=_history(stages, refs),
+        first=_first(stages, refs),
         stages=_rows(record, stages),
         provenance=_provenance(record),
         command=command_of(record),
@@ -148,6 +149,13 @@ def _history(stages: Sequence[Known], refs: Mapping[str, Ref | None]) -> list[di
     """One row an epoch, in order."""
     found = ((stage, refs[stage.key]) for stage in stages if stage.name == "fit_epoch")
     return [epoch_row(stage.label, stage.components, ref.metrics) for stage, ref in found if ref]
+
+
+def _first(stages: Sequence[Known], refs: Mapping[str, Ref | None]) -> Mapping[str, Any]:
+    """The metrics of the checkpoint that the first epoch goes on from."""
+    epoch = next((stage for stage in stages if stage.name == "fit_epoch"), None)
+    ref = None if epoch is None else refs.get(epoch.components["parents"]["checkpoint"])
+    return {} if ref is None else ref.metrics
 
 
 def _rows(record: Recorded, stages: Sequence[Known]) -> list[dict[str, Any]]:
