@@ -34,6 +34,6 @@ def _span(
     position: Float[Tensor, "*n"], slope: Float[Tensor, "*n"], size: float
 ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
     """Depths at which one coordinate enters and leaves ``[0, size)``."""
-    slope = slope.where(slope != 0, torch.finfo(slope.dtype).tiny)
-    one, other = -position / slope, (size - position) / slope
+    depth = (slope + torch.finfo(slope.dtype).tiny).reciprocal_()  # for a unit of position
+    one, other = -position * depth, (size - position) * depth
     return one.minimum(other), one.maximum(other)

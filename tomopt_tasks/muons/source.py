@@ -65,11 +65,18 @@ def draw_from(
         plane: where the muons start.
         u: four rows of numbers in [0, 1), five without a fixed momentum.
     """
+    return *_lines(spectrum, plane, u), _momentum(momentum, spectrum, u)
+
+
+def _lines(
+    spectrum: Spectrum, plane: Plane, u: Float[Tensor, "row ..."]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x, y, tan_x and tan_y of ``draw_from``."""
     tan = sample_tan_zenith(spectrum, u[0])
     azimuth = u[1] * (2.0 * pi)
     x = u[2] * (plane.high[0] - plane.low[0]) + plane.low[0]
     y = u[3] * (plane.high[1] - plane.low[1]) + plane.low[1]
-    return x, y, tan * azimuth.cos(), tan * azimuth.sin(), _momentum(momentum, spectrum, u)
+    return x, y, tan * azimuth.cos(), tan * azimuth.sin()
 
 
 def n_uniforms(source: FluxSettings | OwnFluxSettings) -> int:
@@ -109,10 +116,11 @@ def incident_muons(
     source = settings.source
     if isinstance(source, TableSettings):
         raise UserError("muons.source: a table is read, not drawn from; use table_muons")
-    plane = resolve_plane(settings.plane, world)
+    plane, spectrum = resolve_plane(settings.plane, world), tabulate(source)
     drop, depth = plane.z - world.passive[1], plane.z - world.passive[0]
     device = streams[0].device
     found = torch.zeros(5, len(streams) * n_muons, dtype=torch.float64, device=device)
+    found[4] = source.momentum or 0.0
     count = torch.zeros(len(streams), dtype=torch.int64, device=device)
     generated = torch.zeros_like(count)
     unfinished = torch.arange(len(streams), device=device)
@@ -120,15 +128,19 @@ def incident_muons(
     max_tries = aim.max_tries if isinstance(aim, MuonResamplerSettings) else 1
     for _ in range(max_tries * n_muons // DRAW + 16):
         u = _uniforms([streams[i] for i in unfinished.tolist()], n_uniforms(source))
-        x, y, tan_x, tan_y, p = draw_muons(source, plane, u)
+        x, y, tan_x, tan_y = lines = _lines(spectrum, plane, u)
         hit = torch.ones_like(x, dtype=torch.bool)
         if aim.kind == "muon_resampler":
             hit = crosses_box(x, y, (tan_x, tan_y), (drop, depth), world.size)
         rank = count[unfinished, None] + hit.cumsum(1)
         keep = (hit & (rank <= n_muons)).flatten().nonzero().squeeze(1)
         place = (unfinished[:, None] * n_muons + rank - 1).flatten()[keep]
-        for column, values in zip(found, (x, y, tan_x, tan_y, p), strict=True):
-            column.index_copy_(0, place, values.flatten().index_select(0, keep))
+        kept = [values.flatten().index_select(0, keep) for values in lines]
+        if source.momentum is None:
+            zenith, energy = (u[row].flatten().index_select(0, keep) for row in (0, 4))
+            kept.append(sample_momentum(spectrum, zenith, energy))
+        for column, values in zip(found, kept, strict=False):
+            column.index_copy_(0, place, values)
         generated[unfinished] += ((rank < n_muons).sum(1) + 1).clamp(max=DRAW)
         count[unfinished] = rank[:, -1].clamp(max=n_muons)
         unfinished = unfinished[rank[:, -1] < n_muons]

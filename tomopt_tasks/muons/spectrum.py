@@ -143,5 +143,5 @@ def _look_up(table: Float[Tensor, " k"], position: Float[Tensor, "*n"]) -> Float
     """Linear interpolation in a table at fractional positions."""
     left = position.floor()
     index = left.long().clamp(max=table.numel() - 2)
-    low = torch.take(table, index)
-    return low + (position - left) * (torch.take(table, index + 1) - low)
+    low, high = (table.index_select(0, i.flatten()).view_as(i) for i in (index, index + 1))
+    return low + (position - left) * (high - low)

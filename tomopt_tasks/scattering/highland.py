@@ -53,7 +53,7 @@ def highland_angle(
     return highland_scale(momentum, beta=beta) * power.sqrt()
 
 
-def path_power(thickness: Float[Tensor, "*n"], offset: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+def path_power(thickness: Float[Tensor, "*n"], offset: Float[Tensor, "*#n"]) -> Float[Tensor, "*n"]:
     """``n (offset + B ln n)^2`` with the bracket kept >= 0.
 
     This is the squared angle in units of ``(A / (beta p))^2``. It rises with ``n`` everywhere, so

@@ -57,10 +57,10 @@ def power_moments(
         offset: from ``highland.log_offset``.
     """
     tiny = torch.finfo(matter.total.dtype).tiny
-    middle = path_power(torch.add(before.matter, matter.total, alpha=0.5), offset)
-    behind = before.matter + matter.total
-    after = Depth(behind, path_power(behind, offset))
-    power, half = after.power - before.power, middle - before.power
+    middle, behind = before.matter.add(matter.total, alpha=0.5), before.matter + matter.total
+    powers = path_power(torch.stack((middle, behind)), offset)
+    half, power = powers - before.power
+    after = Depth(behind, powers[1])
     early = half / power.clamp(min=tiny)  # 1/2 without the logarithm
     ratio = power / matter.total.clamp(min=tiny)
     lever = matter.lever * ratio * (early * (4.0 / 3.0)).add_(1.0 / 3.0)

@@ -84,26 +84,26 @@ def cross_layer(
     steep = (larger > 1.0).nonzero().squeeze(1)
     if len(steep):
         pieces = larger.index_select(0, steep).ceil_()
-        _cut_steep(total, layer, (*position, *slope), steep, pieces)
+        _cut_steep(total, layer, position, slope, (steep, pieces))
     return total
 
 
 def _cut_steep(
     total: Moments,
     layer: Layer,
-    flights: tuple[Tensor, ...],
-    steep: Int[Tensor, " steep"],
-    pieces: Float[Tensor, " steep"],
+    position: Float[Tensor, "2 mu"],
+    slope: Float[Tensor, "2 mu"],
+    cuts: tuple[Int[Tensor, " steep"], Float[Tensor, " steep"]],
 ) -> None:
     """Writes the integrals of steep flights into ``total``, from all their pieces at once."""
+    steep, pieces = cuts
     n_pieces = pieces.long()
     of = torch.arange(len(steep), device=steep.device).repeat_interleave(n_pieces)
     first = (n_pieces.cumsum(0) - n_pieces).index_select(0, of)
     k = (torch.arange(len(of), device=steep.device) - first).to(pieces)
     rows, step = steep.index_select(0, of), pieces.reciprocal().index_select(0, of)
-    x, y, tan_x, tan_y = (part.index_select(0, rows) for part in flights)
-    tan = torch.stack((tan_x, tan_y)).mul_(step)
-    at = torch.stack((x, y)).addcmul_(k, tan)
+    tan = slope.index_select(1, rows).mul_(step)
+    at = position.index_select(1, rows).addcmul_(k, tan)
     part = layer._replace(first_cell=layer.first_cell.index_select(0, rows))
     lifted = _lift(_integrate(_cut(part, at, tan)), step, 1.0 - (k + 1.0) * step)
     for sums, more in zip(total, lifted, strict=True):
@@ -143,11 +143,12 @@ def _cut(layer: Layer, position: Float[Tensor, "2 mu"], slope: Float[Tensor, "2 
     cell, way = position.detach().floor(), slope.detach().sign()
     border = way.clamp(min=0.0).add_(cell)
     left = (1.0 - border.sub_(position) / slope).clamp_(min=0.0)
-    x, y = cell[0].clamp_(-2.0, n_x + 1.0), cell[1].clamp_(-2.0, n_y + 1.0)
-    before = layer.first_cell.add(y.int()).add_(x.int(), alpha=width)
-    over_x, over_y = (way[0] * width).int(), way[1].int()
+    cell[0].clamp_(-2.0, n_x + 1.0)
+    cell[1].clamp_(-2.0, n_y + 1.0)
+    (x, y), (over_x, over_y) = cell.int(), way.int()
+    before = layer.first_cell.add(y).add_(x, alpha=width)
     between = before + over_y
-    behind = between + over_x
+    behind = between + over_x.mul_(width)
     # a product: a choice by a mask takes twenty times as long where it goes either way
     between.add_((left[0] > left[1]) * over_x.sub_(over_y))
     density = (_look_up(layer, before), _look_up(layer, between), _look_up(layer, behind))
