@@ -9,7 +9,8 @@ from tests.unit.callbacks.toy import fit, parameters
 from tomopt_tasks.callbacks.base import HOOKS, Callback
 
 LOOKING = {
-    "EvalMetric", "MetricLogger", "PanelMetricLogger", "GradientRecord", "PredHandler",
+    "CalibratedRMSE", "EvalMetric", "MetricLogger", "PanelMetricLogger", "GradientRecord",
+    "PredHandler",
     "VolumeTargetPredHandler", "Save2HDF5PredHandler", "HitRecord", "ScatterRecord", "HeatMapGif",
     "NoMoreNaNs", "DivergenceGuard", "EarlyStopping",
 }  # fmt: skip

@@ -12,6 +12,8 @@ from tomopt_tasks.core import UserError
 from tomopt_tasks.own import TRUST, trust
 
 BAD = """
+from tomopt_tasks import EvalMetric
+
 class Common:
     "Draws from the random numbers of everybody."
     def __call__(self, world, rng):
@@ -65,6 +67,44 @@ class Strange(HalfSteps):
     def on_backwards_end(self):
         pass
 
+class Watched(EvalMetric):
+    "Mean prediction of the validation volumes."
+    def __init__(self):
+        super().__init__(lower_metric_better=True)
+        self.seen = []
+    def on_x0_pred_end(self):
+        if self.fit_params.state == "valid":
+            self.seen.append(float(self.fit_params.pred))
+    def on_epoch_end(self):
+        if self.seen:
+            self.metric = sum(self.seen) / len(self.seen)
+        self.seen = []
+
+class Unset(EvalMetric):
+    def __init__(self):
+        super().__init__(lower_metric_better=True)
+
+class Moving(Watched):
+    "Looks with its hands."
+    def on_backwards_end(self):
+        panel = self.attached.get_detectors()[0].panels[0]
+        panel.z.grad = None if panel.z.grad is None else 0.5 * panel.z.grad
+
+class AllAlong(EvalMetric):
+    "The mean of all training predictions so far; what it has seen is not in the checkpoint."
+    def __init__(self):
+        super().__init__(lower_metric_better=True)
+        self.seen = []
+    def on_x0_pred_end(self):
+        self.seen.append(float(self.fit_params.pred.detach()))
+        self.metric = sum(self.seen) / len(self.seen)
+
+class EachEpoch(AllAlong):
+    "The same of each epoch, so that only an interruption within one is forgotten."
+    def on_epoch_begin(self):
+        if self.fit_params.state == "train":
+            self.seen = []
+
 class Explodes(Callback):
     def on_backwards_end(self):
         raise KeyError("no such thing")
@@ -84,7 +124,7 @@ def broken(name, family=None, options=(), *, voxels=False):
     return {law: why for law, why in found if why}
 
 
-@pytest.mark.parametrize("name", ["Plates", "Generated", "MeanHeight", "HalfSteps"])
+@pytest.mark.parametrize("name", ["Plates", "Generated", "MeanHeight", "HalfSteps", "Watched"])
 def test_good_parts_of_every_family_break_nothing(name):
     assert broken(name) == {}
 
@@ -112,6 +152,10 @@ def test_parts_about_voxels_are_tried_as_such():
             "a fit that is interrupted after each epoch ends with the same bits",
             "name in `remembers`",
         ),
+        ("Unset", "its value is a finite number after every epoch", "set `metric`"),
+        ("Moving", "a fit goes the same way without it", "differs"),
+        ("AllAlong", "a fit that is interrupted after each epoch ends with the same bits", "must"),
+        ("EachEpoch", "a fit that is interrupted within an epoch ends with the same bits", "must"),
         ("Strange", "what it remembers fits into a checkpoint", "set"),
         ("Explodes", "a fit with it stays finite", "KeyError: 'no such thing'"),
     ],

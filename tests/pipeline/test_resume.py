@@ -54,12 +54,12 @@ LOSS: dict[str, list[Change]] = {
         ("loss", "{kind: volume_mse, correct: false, target_budget: 5}"),
         ("constraints", "{area: null}"),
         ("fit.phases[0].callbacks", "[{kind: cost_coef_warmup}, {kind: linear_correction}]"),
-        ("fit.phases[1].callbacks", "[{kind: linear_correction}]"),
+        ("fit.phases[1].callbacks", "[{kind: linear_correction}, {kind: calibrated_rmse}]"),
     ],
     "voxel_x0": [("loss", "{kind: voxel_x0}"), ("inference", "{kind: voxel_x0}")],
 }
 OF_OTHER_SCENES = {"volume_class", "voxel_class", "volume_int_class", "ladle_layer", "own"}
-WITH_A_LOSS = {"cost_coef_warmup", "linear_correction"}
+WITH_A_LOSS = {"cost_coef_warmup", "linear_correction", "calibrated_rmse"}
 BUILT_IN = sorted(set(CALLBACKS) - {"own"} - WITH_A_LOSS)
 FEATURE: dict[str, list[Change]] = {
     "search of rates": [],

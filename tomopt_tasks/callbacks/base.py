@@ -215,6 +215,11 @@ class Callback:
         """After a prediction."""
 
 
+def judged_epoch(fit: FitParams) -> bool:
+    """Whether the present epoch is the one to judge by: of validation if there is one."""
+    return fit.state == ("train" if fit.val_passives is None else "valid")
+
+
 def detector_panels(detectors: Iterable[Any]) -> list[Any]:
     """All panels (or heat maps) of some detector layers, in the order of construction."""
     return [panel for layer in detectors for panel in layer.panels]

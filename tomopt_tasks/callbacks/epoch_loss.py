@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from tomopt_tasks.callbacks.base import Callback
+from tomopt_tasks.callbacks.base import Callback, judged_epoch
 from tomopt_tasks.callbacks.metrics import EvalMetric
 
 
@@ -22,8 +22,7 @@ class LossWatcher(Callback):
     @property
     def watching(self) -> bool:
         """Whether the present epoch is the one to judge by."""
-        fit = self.fit_params
-        return fit.state == ("train" if fit.val_passives is None else "valid")
+        return judged_epoch(self.fit_params)
 
     def on_epoch_begin(self) -> None:
         """Start to add."""

@@ -1,20 +1,23 @@
 """The laws that inferrers and callbacks obey, for ``tomopt check``; see ``laws.py``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 
 from tomopt_tasks.callbacks.base import Callback
+from tomopt_tasks.callbacks.metrics import EvalMetric
 from tomopt_tasks.commands.laws import WORLD, Law, detector, passives, same_settings
 from tomopt_tasks.inference.settings import OwnInferenceSettings, PocaZFillLevelSettings
 from tomopt_tasks.inference.x0_settings import VoxelX0Settings
 from tomopt_tasks.losses.settings import VolumeMSELossSettings, VoxelX0LossSettings
+from tomopt_tasks.own import own_class
 from tomopt_tasks.rng import stream
 from tomopt_tasks.store.codec import encode
 from tomopt_tasks.wrapper.build import build_volume, build_wrapper
 from tomopt_tasks.wrapper.callback_settings import OwnCallbackSettings
-from tomopt_tasks.wrapper.checkpoint import PhaseFit, Tree, first_tree
+from tomopt_tasks.wrapper.checkpoint import BetweenSteps, PhaseFit, Tree, first_tree
 from tomopt_tasks.wrapper.optimiser_settings import OptimiserSettings, SGDSettings
 from tomopt_tasks.wrapper.settings import FitSettings, Phase
 
@@ -125,8 +128,14 @@ class InferenceLaws:
         return value
 
 
+class _Here(Exception):  # noqa: N818 - no error
+    """Stops an epoch between two updates."""
+
+
 class CallbackLaws:
     """Of a callback, in a fit of three epochs with two updates each.
+
+    An ``EvalMetric`` sees validation volumes, too, and has laws of its own.
 
     Args:
         settings: which.
@@ -142,19 +151,28 @@ class CallbackLaws:
         self.phase = FitSettings(optimiser=optimiser, phases=(phase,)).phases[0]
         self.inference = VoxelX0Settings() if voxels else PocaZFillLevelSettings()
         self.loss = VoxelX0LossSettings() if voxels else VolumeMSELossSettings(correct=False)
+        made = own_class(settings)
+        self.is_metric = isinstance(made, type) and issubclass(made, EvalMetric)
 
     def laws(self) -> Mapping[str, Law]:
         """Sentence -> what breaks it."""
+        of_metrics: dict[str, Law] = {
+            "its value is a finite number after every epoch": self._valued,
+            "a fit goes the same way without it": self._looks,
+        }
         return {
             "a fit with it stays finite": self._finite,
             "equal fits with it are equal": self._repeated,
             "what it remembers fits into a checkpoint": self._kept,
             "a fit that is interrupted after each epoch ends with the same bits": self._resumed,
+            "a fit that is interrupted within an epoch ends with the same bits": self._halved,
+            **(of_metrics if self.is_metric else {}),
             "its settings survive JSON": lambda: same_settings(self.settings),
         }
 
-    def _straight(self) -> PhaseFit:
-        fit = self._epoch(first_tree(WORLD, detector()), 0)
+    def _straight(self, phase: Phase | None = None) -> PhaseFit:
+        fit = self._fit(first_tree(WORLD, detector()), new=True, phase=phase)
+        self._run(fit, 0)
         for _ in range(2):
             fit.wrapper.fit_epoch()
         return fit
@@ -166,11 +184,34 @@ class CallbackLaws:
             tree = fit.tree()
         return fit
 
-    def _epoch(self, tree: Tree, epoch: int) -> PhaseFit:
-        new = epoch == 0
-        fit = PhaseFit(tree, self.phase, self.inference, self.loss, 1, new=new)
-        fit.run(passives(), epoch, 1, new=new)
+    def _in_halves(self) -> PhaseFit:
+        """Every epoch is interrupted after its first update."""
+        tree = first_tree(WORLD, detector())
+
+        def stop(_: int, state: Callable[[], Tree]) -> None:
+            nonlocal tree
+            tree = state()
+            raise _Here
+
+        for epoch in range(3):
+            with suppress(_Here):
+                self._run(self._fit(tree, new=epoch == 0), epoch, stop)
+            fit = self._fit(tree, new=False)
+            self._run(fit, epoch)
+            tree = fit.tree()
         return fit
+
+    def _epoch(self, tree: Tree, epoch: int) -> PhaseFit:
+        fit = self._fit(tree, new=epoch == 0)
+        self._run(fit, epoch)
+        return fit
+
+    def _fit(self, tree: Tree, *, new: bool, phase: Phase | None = None) -> PhaseFit:
+        return PhaseFit(tree, phase or self.phase, self.inference, self.loss, 1, new=new)
+
+    def _run(self, fit: PhaseFit, epoch: int, between_steps: BetweenSteps | None = None) -> None:
+        valid = passives() if self.is_metric else None
+        fit.run(passives(), epoch, 1, new=epoch == 0, between_steps=between_steps, valid=valid)
 
     def _finite(self) -> str:
         named = self._straight().wrapper.volume.named_parameters()
@@ -185,14 +226,41 @@ class CallbackLaws:
         return ""
 
     def _resumed(self) -> str:
-        broken = _same_fits(self._straight(), self._in_pieces())
-        return broken and f"{broken}; name in `remembers` what it must not forget"
+        return _remembered(_same_fits(self._straight(), self._in_pieces()))
+
+    def _halved(self) -> str:
+        return _remembered(_same_fits(self._straight(), self._in_halves()))
+
+    def _valued(self) -> str:
+        tree = first_tree(WORLD, detector())
+        for epoch in range(3):
+            tree = self._epoch(tree, epoch).tree()
+            for name, about in tree["row"]["metrics"].items():
+                if about["value"] is None:
+                    return f"{name} has none after epoch {epoch + 1}; set `metric`"
+        return ""
+
+    def _looks(self) -> str:
+        without = self.phase.model_copy(update={"callbacks": ()})
+        return _same_detectors(self._straight(), self._straight(without))
+
+
+def _remembered(broken: str) -> str:
+    return broken and f"{broken}; name in `remembers` what it must not forget"
 
 
 def _same_fits(one: PhaseFit, other: PhaseFit) -> str:
-    found = dict(other.wrapper.volume.named_parameters())
-    for name, value in one.wrapper.volume.named_parameters():
-        if not torch.equal(value, found[name]):
-            return f"{name} differs"
     states = [encode([each.state_dict() for each in fit.callbacks]) for fit in (one, other)]
-    return "" if states[0] == states[1] else "what it remembers differs"
+    rows = [fit.recorder.row().get("metrics") for fit in (one, other)]
+    same = states[0] == states[1] and rows[0] == rows[1]
+    return _same_detectors(one, other) or ("" if same else "what it remembers differs")
+
+
+def _same_detectors(one: PhaseFit, other: PhaseFit) -> str:
+    found = dict(other.wrapper.volume.named_parameters())
+    differing = [
+        name
+        for name, value in one.wrapper.volume.named_parameters()
+        if not torch.equal(value, found[name])
+    ]
+    return f"{differing[0]} differs" if differing else ""

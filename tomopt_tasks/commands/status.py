@@ -11,6 +11,7 @@ from tomopt_tasks.commands.answer import Answer, clock, duration, since
 from tomopt_tasks.commands.target import of_run, read_campaign
 from tomopt_tasks.core import UserError
 from tomopt_tasks.planning.plan import KINDS
+from tomopt_tasks.reports.standing import metric_words
 from tomopt_tasks.reports.text import columns
 from tomopt_tasks.runs.manifest import ENDS
 from tomopt_tasks.store.store import Store
@@ -41,6 +42,7 @@ def status(store: Store, names: Sequence[str] = (), most: int = 20) -> Answer:
             "epochs": f"{each['epochs'][0]}/{each['epochs'][1]}",
             "stages": f"{each['stages'][0]}/{each['stages'][1]}",
             "loss": "" if each["loss"] is None else f"{each['loss']:.4g}",
+            **({"metrics": metric_words(each)} if any(e["metrics"] for e in found) else {}),
             "said": each["error"][:60],
         }
         for each in found
@@ -68,7 +70,8 @@ def _run(store: Store, run: str, stored: Mapping[str, set[str]]) -> dict[str, An
     try:
         stages = of_run(store, run).stages if members is None else []
     except UserError as problem:
-        empty = {"started": "", "seconds": 0.0, "loss": None, "error": str(problem)}
+        empty = {"started": "", "seconds": 0.0, "loss": None, "metrics": {}}
+        empty |= {"error": str(problem)}
         return {"run": run, "state": "damaged", "epochs": (0, 0), "stages": (0, 0), **empty}
     session = _session(entries)
     last = session[-1]
@@ -85,7 +88,7 @@ def _run(store: Store, run: str, stored: Mapping[str, set[str]]) -> dict[str, An
         "seconds": seconds,
         "epochs": (len(done), len(epochs)),
         "stages": (len(there), len(stages)),
-        "loss": _loss(store, done[-1].key) if done else None,
+        **(_numbers(store, done[-1].key) if done else {"loss": None, "metrics": {}}),
         "error": str(last.get("error", "")) or (f"{len(members)} members" if members else ""),
         "host": session[0].get("host", {}),
         "runner": session[0].get("runner", ""),
@@ -99,10 +102,15 @@ def _session(entries: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]
     return entries[starts[-1] :] if starts else entries
 
 
-def _loss(store: Store, key: str) -> float | None:
+def _numbers(store: Store, key: str) -> dict[str, Any]:
+    """Loss and metrics of an epoch."""
     ref = store.find("checkpoint", key)
-    loss = ref.metrics.get("loss") if ref else None
-    return loss if isinstance(loss, float) else None
+    found = ref.metrics if ref else {}
+    loss = found.get("loss")
+    return {
+        "loss": loss if isinstance(loss, float) else None,
+        "metrics": found.get("metrics") or {},
+    }
 
 
 def _named(run: str, name: str) -> bool:

@@ -9,6 +9,9 @@ from tomopt_tasks.wrapper.settings import FitSettings, Phase
 OF_NUMBERS = ("volume_mse", "spread_range", "expected_mse", "own")
 """Losses that compare a predicted number with the target of its volume."""
 
+OF_LINES = ("linear_correction", "calibrated_rmse")
+"""Callbacks that fit a straight line from predictions to targets."""
+
 
 def check_callbacks(fit: FitSettings, loss: LossSettings, inference: InferenceSettings) -> None:
     """Kinds stand once and find what they work on, and somebody looks where it is watched.
@@ -25,8 +28,13 @@ def check_callbacks(fit: FitSettings, loss: LossSettings, inference: InferenceSe
         path: Path = ("fit", "phases", index)
         _check_kinds(phase, loss, path)
         for number, each in enumerate(phase.callbacks):
-            if each.kind == "linear_correction":
-                _check_line(fit, loss, inference, (*path, "callbacks", number, "kind"))
+            here: Path = (*path, "callbacks", number, "kind")
+            if each.kind in OF_LINES:
+                _check_number(each.kind, loss, inference, here)
+            if each.kind == "linear_correction" and fit.multi_start is not None:
+                text = 'got "linear_correction" together with fit.multi_start, whose halvings '
+                text += "judge predictions that no line has corrected; leave out either"
+                raise Problem(here, text)
         if phase.watch == "valid" and fit.multi_start is not None:
             text = "got valid together with fit.multi_start, whose halvings look at those volumes "
             raise Problem((*path, "watch"), text + "themselves; write train or leave out either")
@@ -45,17 +53,13 @@ def _check_kinds(phase: Phase, loss: LossSettings, path: Path) -> None:
             _check_cost(loss, here)
 
 
-def _check_line(
-    fit: FitSettings, loss: LossSettings, inference: InferenceSettings, here: Path
-) -> None:
-    """There is a number a volume that a line can correct, wherever the loss is formed."""
+def _check_number(kind: str, loss: LossSettings, inference: InferenceSettings, here: Path) -> None:
+    """There is a number a volume that a line can correct."""
     if predicted(inference) != "number" or loss.kind not in OF_NUMBERS:
-        text = f'got "linear_correction", but inference.kind {inference.kind} with loss.kind '
-        text += f"{loss.kind} does not predict the target of a volume as one number; remove it"
-        raise Problem(here, text)
-    if fit.multi_start is not None:
-        text = 'got "linear_correction" together with fit.multi_start, whose halvings judge '
-        raise Problem(here, text + "predictions that no line has corrected; leave out either")
+        text = f'got "{kind}", but inference.kind {inference.kind} with loss.kind {loss.kind} '
+        raise Problem(
+            here, text + "does not predict the target of a volume as one number; remove it"
+        )
 
 
 def _check_cost(loss: LossSettings, here: Path) -> None:

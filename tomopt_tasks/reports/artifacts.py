@@ -24,7 +24,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from tomopt_tasks.reports.data import ReportData
-from tomopt_tasks.reports.standing import Standing
+from tomopt_tasks.reports.standing import Standing, metrics_of
 
 EVERY = 2.0
 """Least seconds between two updates of the progress bar."""
@@ -208,12 +208,13 @@ def _finite(value: Any) -> Any:  # noqa: ANN401
 
 
 def metrics_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The plain numbers of every epoch, with learning rates in columns of their own."""
+    """The plain numbers of every epoch; metrics and learning rates in columns of their own."""
     table = []
     for row in rows:
         plain = {
             name: _short(value) for name, value in row.items() if not isinstance(value, dict | list)
         }
         rates = {f"rate {name}": _short(value) for name, value in (row.get("rates") or {}).items()}
-        table.append({**plain, "epoch": int(row["epoch"]) + 1, **rates})
+        metrics = {f"metric {name}": _short(each) for name, each in metrics_of(row).items()}
+        table.append({**plain, "epoch": int(row["epoch"]) + 1, **metrics, **rates})
     return table

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tomopt_tasks.reports.scene import MM
+from tomopt_tasks.reports.standing import metrics_of
 from tomopt_tasks.reports.style import (
     INK,
     MUTED,
@@ -36,18 +37,27 @@ def history_figure(history: Sequence[Row], middle: Sequence[float] = ()) -> Figu
         history: one row of metrics an epoch.
         middle: centre of the passive volume in x and y [mm], to compare the panels' centre with.
     """
-    figure = Figure(figsize=(WIDTH, 5.2))
-    axes = figure.subplots(2, 3, sharex=True).ravel()
+    metrics = _metric_names(history)
+    more = -(-len(metrics) // 3)
+    figure = Figure(figsize=(WIDTH, 5.2 + 2.6 * more))
+    axes = figure.subplots(2 + more, 3, sharex=True).ravel()
     _draw_loss(axes[0], history)
     _draw_panels(axes[1], history, "above", "height of upper panels [mm]", lambda p: p["z"])
     _draw_panels(axes[2], history, "below", "height of lower panels [mm]", lambda p: p["z"])
     _draw_panels(axes[3], history, None, "side of panels [mm]", _side)
     _draw_centres(axes[4], history, middle)
     _draw_rates(axes[5], history)
-    for ax in axes:
+    for name, ax in zip(metrics, axes[6:], strict=False):
+        _draw_metric(ax, history, name)
+    used = 6 + len(metrics)
+    for ax in axes[used:]:
+        ax.set_axis_off()
+    for ax in axes[:used]:
         _mark_phases(ax, history)
-    for ax in axes[3:]:
-        ax.set_xlabel("epoch")
+    for column in range(3):
+        lowest = axes[column:used:3][-1]
+        lowest.set_xlabel("epoch")
+        lowest.tick_params(labelbottom=True)
     for (start, _), name in _phases(history):
         axes[0].annotate(
             name, (start, 0.0), (3, 4), xycoords=axes[0].get_xaxis_transform(),
@@ -58,12 +68,16 @@ def history_figure(history: Sequence[Row], middle: Sequence[float] = ()) -> Figu
 
 @styled
 def loss_figure(history: Sequence[Row]) -> Figure:
-    """The loss alone, small: for the live page of a run."""
-    figure = Figure(figsize=(6.4, 2.6))
-    ax = figure.subplots()
-    _draw_loss(ax, history)
-    _mark_phases(ax, history)
-    ax.set_xlabel("epoch")
+    """Loss and metrics alone, small: for the live page of a run."""
+    metrics = _metric_names(history)
+    figure = Figure(figsize=(6.4, 2.6 * (1 + len(metrics))))
+    axes = figure.subplots(1 + len(metrics), 1, sharex=True, squeeze=False).ravel()
+    _draw_loss(axes[0], history)
+    for name, ax in zip(metrics, axes[1:], strict=True):
+        _draw_metric(ax, history, name)
+    for ax in axes:
+        _mark_phases(ax, history)
+    axes[-1].set_xlabel("epoch")
     return figure
 
 
@@ -112,6 +126,24 @@ def _draw_loss(ax: Axes, history: Sequence[Row]) -> None:
         powers_of_ten(ax.yaxis, plain=True)
     if drawn > 1:
         ax.legend(loc="upper right")
+
+
+def _metric_names(history: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in history for name in metrics_of(row)))
+
+
+def _draw_metric(ax: Axes, history: Sequence[Row], name: str) -> None:
+    """One metric in its own unit; a level line at the best value."""
+    ax.set_title(name)
+    rows = [metrics_of(row).get(name) for row in history]
+    points = [(e, y) for e, y in zip(_epochs(history), rows, strict=True) if y is not None]
+    if not points:
+        note(ax, "no epoch has a value")
+        return
+    ax.plot(*zip(*points, strict=True), "-o", color=SERIES_COLOURS[1], markersize=3)
+    about = next(row["metrics"][name] for row in history if name in metrics_of(row))
+    best = min if about["lower_is_better"] else max
+    ax.axhline(best(y for _, y in points), color=INK, linewidth=0.8)
 
 
 def _side(panel: Mapping[str, Any]) -> float:

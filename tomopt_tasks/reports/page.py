@@ -185,6 +185,8 @@ def _history(data: ReportData) -> str:
         "ones dashed. At the centres x is solid, y dotted, and the level line is the middle of the "
         "passive volume."
     )
+    if any(row.get("metrics") for row in data.history):
+        read += " Below: metrics, with level lines at their best values."
     blind = blind_epochs(data.history)
     return html.section("fit", "How the fit went", f"{blind} {read}".strip(), _figure(picture))
 

@@ -46,3 +46,19 @@ def blind_epochs(history: Sequence[Mapping[str, Any]]) -> str:
         "too few muons were accepted to predict any volume: such an epoch has no loss and moves "
         "nothing. Lower the learning rates, or start nearer to the volume."
     )
+
+
+def metrics_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Name -> value of the metrics of an epoch, the main one first; None: unknown.
+
+    Args:
+        row: metrics of the epoch's checkpoint.
+    """
+    found = row.get("metrics") or {}
+    return {n: found[n]["value"] for n in sorted(found, key=lambda n: not found[n]["main"])}
+
+
+def metric_words(row: Mapping[str, Any]) -> str:
+    """The metrics of an epoch in words; empty if it has none."""
+    known = {name: value for name, value in metrics_of(row).items() if value is not None}
+    return ", ".join(f"{name} {value:.4g}" for name, value in known.items())

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tomopt_tasks.reports.markdown import loss_image, markdown_table
-from tomopt_tasks.reports.standing import Standing
+from tomopt_tasks.reports.standing import Standing, metrics_of
 
 
 def render_status(standing: Standing) -> str:
@@ -25,7 +25,8 @@ def render_status(standing: Standing) -> str:
 def _epochs(standing: Standing) -> Iterator[str]:
     done, total = standing.epochs
     if total:
-        yield f"{done} of {total} epochs. {loss_words(standing.history)}".strip()
+        words = [f"{done} of {total} epochs.", loss_words(standing.history)]
+        yield " ".join(filter(None, [*words, *metric_lines(standing.history)]))
     if len(_losses(standing.history)) > 1:
         yield loss_image(standing.history)
 
@@ -45,6 +46,18 @@ def loss_words(history: Sequence[Mapping[str, Any]]) -> str:
         return ""
     best = min(losses, key=lambda pair: pair[1])
     return f"Loss {losses[-1][1]:.4g}, the best {best[1]:.4g} in epoch {best[0] + 1}."
+
+
+def metric_lines(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The last value of each metric and the best one."""
+    for name in dict.fromkeys(name for row in history for name in metrics_of(row)):
+        rows = [row for row in history if metrics_of(row).get(name) is not None]
+        if rows:
+            of = [row["metrics"][name] for row in rows]
+            sign = 1.0 if of[-1]["lower_is_better"] else -1.0
+            best = min(range(len(of)), key=lambda number: sign * of[number]["value"])
+            text = f"{name} {of[-1]['value']:.4g}, the best {of[best]['value']:.4g}"
+            yield f"{text} in epoch {int(rows[best]['epoch']) + 1}."
 
 
 def stage_rows(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tomopt_tasks.reports.standing import blind_epochs
+from tomopt_tasks.reports.standing import blind_epochs, metric_words, metrics_of
 from tomopt_tasks.runs.run import Run
 from tomopt_tasks.runs.standing import last_epoch, ran_here, stopped_because
 
@@ -18,7 +18,7 @@ class Happening:
     """epoch, best or diverged."""
     words: str
     facts: Mapping[str, Any]
-    """Epoch (from 1), of how many, and its loss."""
+    """Epoch (from 1), of how many, its loss, and its metrics."""
 
 
 class Occasions:
@@ -40,9 +40,11 @@ class Occasions:
         self._best = min(self._best, math.inf if loss is None else loss)
         if not ran_here(run, step):
             return
-        facts = {"epoch": int(row["epoch"]) + 1, "of": total, "loss": loss}
+        facts: dict[str, Any] = {"epoch": int(row["epoch"]) + 1, "of": total, "loss": loss}
+        facts |= {"metrics": metrics_of(row)} if row.get("metrics") else {}
         shown = "unknown" if loss is None else f"{loss:.4g}"
-        yield Happening("epoch", f"{step.stage.label} ({done} of {total}): loss {shown}", facts)
+        said = ", ".join(filter(None, [f"loss {shown}", metric_words(row)]))
+        yield Happening("epoch", f"{step.stage.label} ({done} of {total}): {said}", facts)
         if better and done > 1:
             yield Happening("best", f"new best loss {shown} in epoch {done} of {total}", facts)
         why = stopped_because(run) if row.get("stopped") else ""

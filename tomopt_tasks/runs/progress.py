@@ -9,6 +9,7 @@ from typing import Protocol, TextIO, runtime_checkable
 
 from tomopt_tasks.planning.inputs import VolumesInputs
 from tomopt_tasks.planning.plan import Stage
+from tomopt_tasks.reports.standing import metric_words
 from tomopt_tasks.store.refs import Ref
 
 LINE_EVERY = 2.0
@@ -55,6 +56,8 @@ class Tally:
     stages: int = 0
     epochs: int = 0
     loss: float | None = None
+    metrics: str = ""
+    """Those of the last epoch, in words."""
     timed: list[float] = field(default_factory=list)
     """Times of the epochs that ran [s]."""
 
@@ -75,6 +78,7 @@ class Tally:
             self.epochs += 1
             loss = ref.metrics.get("loss")
             self.loss = loss if isinstance(loss, float) else None
+            self.metrics = metric_words(ref.metrics)
             if seconds is not None:
                 self.timed.append(seconds)
 
@@ -84,6 +88,7 @@ class Tally:
         parts = [f"{done}/{total} volumes"] if total else []
         if self.loss is not None:
             parts.append(f"loss {self.loss:.4g}")
+        parts += filter(None, [self.metrics])
         if self.timed and self.epochs < self.n_epochs:
             recent = self.timed[-20:]
             left = (self.n_epochs - self.epochs) * sum(recent) / len(recent)

@@ -82,7 +82,8 @@ def stopped_because(run: Run) -> str:
     for state in states:
         if isinstance(state, Mapping) and state.get("reason"):
             return f"{words}: it diverged ({state['reason']})."
-    return f"{words}: the loss did not become better any more."
+    judge = next((n for n, each in (ends[0].get("metrics") or {}).items() if each["main"]), "loss")
+    return f"{words}: the {judge} did not become better any more."
 
 
 def _row(run: Run, step: Step) -> dict[str, Any]:

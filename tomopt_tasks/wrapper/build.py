@@ -45,7 +45,7 @@ from tomopt_tasks.volume.layer import PassiveLayer
 from tomopt_tasks.volume.settings import World
 from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper
-from tomopt_tasks.wrapper.guards import build_callbacks, build_guards, build_own_callbacks
+from tomopt_tasks.wrapper.guards import build_callbacks, build_judges, build_own_callbacks
 from tomopt_tasks.wrapper.optimiser_settings import OptimiserSettings
 from tomopt_tasks.wrapper.optimisers import build_optimiser
 from tomopt_tasks.wrapper.parts import batch_cost, own_inferrer, volume_loss, x0_inferrer
@@ -258,9 +258,7 @@ class PhaseBuilder:
             result.append(SigmoidPanelSmoothnessSchedule((ramp.start, ramp.stop), ramp.length))
         result += self._schedules(opts)
         result += build_callbacks(phase.callbacks, ("panel_centring",))
-        result += build_guards(phase.guards)
-        result += build_callbacks(phase.callbacks, ("best_keeper",))
-        return [*result, *build_own_callbacks(phase.callbacks, first=False)]
+        return result + build_judges(phase.callbacks, phase.guards, result)
 
     def _schedules(self, opts: Iterable[str]) -> list[Callback]:
         schedule = self.phase.schedule

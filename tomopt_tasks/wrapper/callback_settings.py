@@ -39,8 +39,9 @@ class PanelCentringSettings(Config):
 class BestKeeperSettings(Config):
     """The phase ends with the parameters that had the smallest loss, not with the last.
 
-    A training loss belongs to the parameters before the updates of its epoch, a validation loss
-    (``watch: valid``) to those after them.
+    Where there is a main metric, with those that were best in it. What training volumes say belongs
+    to the parameters before the updates of their epoch, what validation volumes say (``watch:
+    valid``) to those after them.
     """
 
     kind: Literal["best_keeper"] = "best_keeper"
@@ -75,8 +76,25 @@ class LinearCorrectionSettings(Config):
     """Intercept before the first update, in the unit of the target ([m] of heights); any number."""
 
 
+class CalibratedRMSESettings(Config):
+    """A metric: error of the predictions of each epoch, corrected by the best straight line.
+
+    Root mean square, in the unit of the target; of the validation volumes (``watch: valid``) or of
+    the training volumes.
+    """
+
+    kind: Literal["calibrated_rmse"] = "calibrated_rmse"
+    """Name of this callback."""
+    main_metric: Flag = True
+    """Early stopping and the best keeper judge by it and not by the loss; of several main metrics,
+    by the first of your own."""
+
+
 class OwnCallbackSettings(OwnPart):
-    """A callback of the user's own; written as ``kind: my_module:MyCallback``."""
+    """A callback of the user's own; written as ``kind: my_module:MyCallback``.
+
+    The value of a subclass of ``EvalMetric`` is in the row of every epoch.
+    """
 
     first: Flag = False
     """Runs before the callbacks of the package, e.g. to alter predictions, and not after them."""
@@ -89,6 +107,7 @@ _Any = (
     | BestKeeperSettings
     | CostCoefWarmupSettings
     | LinearCorrectionSettings
+    | CalibratedRMSESettings
     | OwnCallbackSettings
 )
 CallbackSettings = Annotated[_Any, Field(discriminator="kind")]

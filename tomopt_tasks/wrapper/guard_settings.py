@@ -9,12 +9,12 @@ from tomopt_tasks.quantities import Count, Number, PositiveNumber
 
 
 class EarlyStoppingSettings(Config):
-    """Ends the fit when the loss of the training volumes has not improved for some epochs."""
+    """Ends the fit when the loss, or the main metric, has not improved for some epochs."""
 
     patience: Count = 5
     """Epochs without improvement; >= 1."""
     min_change: Annotated[Number, Field(ge=0)] = 0.0
-    """Smallest decrease that counts, in the unit of the loss; >= 0."""
+    """Smallest improvement that counts, in the unit of the loss or metric; >= 0."""
 
 
 class DivergenceGuardSettings(Config):

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from tomopt_tasks.callbacks.base import Callback, detector_panels
+from tomopt_tasks.callbacks.metrics import EvalMetric
 from tomopt_tasks.callbacks.nonfinite import GradientRecord
+from tomopt_tasks.core import UserError
 from tomopt_tasks.detectors.heatmap import DetectorHeatMap
 from tomopt_tasks.detectors.heatmap_build import heat_map_row
 from tomopt_tasks.inference.settings import InferenceSettings, judged_by_density, predicted
@@ -87,6 +89,19 @@ class EpochRow(Callback):
     def _finite_valid(self) -> float | None:
         return self.valid if self.valid is not None and math.isfinite(self.valid) else None
 
+    def _metrics(self) -> dict[str, Any]:
+        """Name of each metric -> its value, whether less is better, and whether it is the main."""
+        found = {}
+        for metric in self.fit_params.metric_cbs or ():
+            assert isinstance(metric, EvalMetric)
+            value = _number(metric)
+            found[metric.name] = {
+                "value": value if value is not None and math.isfinite(value) else None,
+                "lower_is_better": bool(metric.lower_metric_better),
+                "main": bool(metric.main_metric),
+            }
+        return {"metrics": found} if found else {}
+
     def row(self) -> dict[str, Any]:
         """The row, in JSON types."""
         wrapper = self.attached
@@ -101,6 +116,7 @@ class EpochRow(Callback):
             "height_slopes": [_mean(list(each)) for each in zip(*self.height_slopes, strict=True)],
             "skipped_volumes": self.skipped,
             **({} if self.fit_params.val_passives is None else {"valid": self._finite_valid()}),
+            **self._metrics(),
             "stopped": bool(self.fit_params.stop),
             "searching": bool(self.fit_params.skip_opt_step),
             "rates": {name: wrapper.get_opt_lr(name) for name in wrapper.opts},
@@ -226,6 +242,20 @@ def _shape(panel: Any) -> dict[str, Any]:
         "span": span.tolist(),
         "area": float(span.prod()),
     }
+
+
+def _number(metric: EvalMetric) -> float | None:
+    """The value of a metric.
+
+    Raises:
+        UserError: it is no number.
+    """
+    value: Any = metric.get_metric()
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        text = f"the metric {metric.name} gave {value!r:.40}, which is no number; set a float"
+        raise UserError(text) from error
 
 
 def _smooth(panel: Any) -> float | None:

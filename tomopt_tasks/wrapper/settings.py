@@ -171,8 +171,8 @@ class _Common(Config):
     limits: Limits = Limits()
     """Largest change per update."""
     watch: Literal["train", "valid"] = "train"
-    """Whose loss early stopping and the best keeper judge by: of the training volumes, or of the
-    validation volumes, which every epoch then ends with a look at."""
+    """Whose loss, or metric, early stopping and the best keeper judge by: of the training volumes,
+    or of the validation volumes, which every epoch then ends with a look at."""
     guards: Guards = Guards()
     """What ends a phase early or keeps bad updates away."""
     callbacks: tuple[CallbackSettings, ...] = ()

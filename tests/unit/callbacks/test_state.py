@@ -16,7 +16,7 @@ from tomopt_tasks.callbacks.detector import PanelCentring, PanelUpdateLimiter, T
 from tomopt_tasks.callbacks.gradients import NoMoreNaNs
 from tomopt_tasks.callbacks.heatmap_gif import HeatMapGif
 from tomopt_tasks.callbacks.ladle import LinearCorrectionCallback
-from tomopt_tasks.callbacks.metrics import EvalMetric
+from tomopt_tasks.callbacks.metrics import CalibratedRMSE, EvalMetric
 from tomopt_tasks.callbacks.monitors import MetricLogger, PanelMetricLogger
 from tomopt_tasks.callbacks.nonfinite import GradientRecord
 from tomopt_tasks.callbacks.predictions import (
@@ -49,6 +49,7 @@ MAKERS = {
     "TieGradients": lambda: TieGradients("z", [[0, 1]]),
     "NoMoreNaNs": NoMoreNaNs,
     "LinearCorrectionCallback": LinearCorrectionCallback,
+    "CalibratedRMSE": CalibratedRMSE,
     "EvalMetric": lambda: EvalMetric(lower_metric_better=True),
     "MetricLogger": lambda: MetricLogger(report=lambda line: None),
     "PanelMetricLogger": lambda: PanelMetricLogger(report=lambda line: None),

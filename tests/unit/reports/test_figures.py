@@ -135,6 +135,24 @@ def test_history_marks_phases_and_counts_epochs_from_one(report):
     assert figure.axes[0].lines[0].get_xdata()[0] == 1.0
 
 
+def test_metrics_are_drawn_in_their_own_units_with_their_best_value():
+    def metrics(row):
+        value = row["loss"] if row["epoch"] != 3 else None
+        return {
+            "rms": {"value": value, "lower_is_better": True, "main": True},
+            "seen": {"value": 1 / row["loss"], "lower_is_better": False, "main": False},
+        }
+
+    rows = [row | {"metrics": metrics(row)} for row in history()]
+    losses = [row["loss"] for row in rows]
+    for figure in (history_figure(rows), loss_figure(rows)):
+        named = {ax.get_title(loc="left"): ax for ax in figure.axes}
+        assert len(named["rms"].lines[0].get_xdata()) == len(rows) - 1
+        assert list(named["rms"].lines[1].get_ydata()) == [min(losses)] * 2
+        assert list(named["seen"].lines[1].get_ydata()) == [1 / min(losses)] * 2
+        assert not [ax for ax in figure.axes if ax.axison and not ax.lines]
+
+
 def test_a_loss_that_is_not_positive_is_not_put_on_a_logarithmic_axis():
     rows = [{"epoch": 0, "phase": "a", "loss": 0.5}, {"epoch": 1, "phase": "a", "loss": -0.5}]
     assert loss_figure(rows).axes[0].get_yscale() == "linear"
