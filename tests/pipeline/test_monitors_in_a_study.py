@@ -134,6 +134,28 @@ def test_a_fit_is_shown_up_to_where_it_was_stopped_with_gaps_where_there_is_no_l
     assert list(last.validation) == [np.inf, 0.3, np.inf]
 
 
+def test_metrics_are_drawn_below_the_losses_the_main_one_first(ran, drawn, made):
+    data, _ = results(ran, asked("kind: metric_logger, pictures: 1"))
+    about = {"lower_is_better": False, "main": False}
+    rows = [
+        {
+            **row,
+            "metrics": {
+                "seen": {**about, "value": n or None},
+                "rms": {"value": 9.0 - n, "lower_is_better": True, "main": True},
+            },
+        }
+        for n, row in enumerate(data.history)
+    ]
+    films(replace(data, history=rows))
+    assert {name: list(values) for name, values in drawn[-1].metrics.items()} == {
+        "rms": [9.0, 8.0, 7.0, 6.0, 5.0],
+        "seen": [np.inf, 1, 2, 3, 4],
+    }
+    assert drawn[-1].lower_is_better == {"seen": False, "rms": True}
+    assert [len(figure.axes) for _, figures in made for figure in figures] == [2]
+
+
 def test_films_are_in_the_page_and_beside_it_and_are_made_again_where_one_is_lost(ran):
     _, run = results(ran, asked("kind: metric_logger, pictures: 2", "kind: panel_metric_logger, "
                                 "pictures: 1, length: 2 s"))  # fmt: skip

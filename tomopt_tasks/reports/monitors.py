@@ -15,11 +15,12 @@ from tomopt_tasks.plotting.figures import film_of
 from tomopt_tasks.reports import html
 from tomopt_tasks.reports.data import ReportData
 from tomopt_tasks.reports.heat_maps import sampled
+from tomopt_tasks.reports.standing import metrics_of
 
 Row = Mapping[str, Any]
 
 WORDS = {
-    "metric_logger": "Training and validation loss",
+    "metric_logger": "Losses and metrics",
     "panel_metric_logger": "Losses and panels",
     "heat_map_gif": "The first heat map",
 }
@@ -73,6 +74,13 @@ def _losses(rows: Sequence[Row], name: str) -> list[float]:
     return [math.inf if value is None else value for value in values] if known else []
 
 
+def _metrics(rows: Sequence[Row]) -> dict[str, list[float]]:
+    """Name -> one number an epoch, the main metric first; infinite where there was none."""
+    found = [metrics_of(row) for row in rows]
+    named = {name: [each.get(name) for each in found] for row in found for name in row}
+    return {n: [math.inf if v is None else v for v in values] for n, values in named.items()}
+
+
 def _draw_losses(study: Row, rows: Sequence[Row], shown: Sequence[int]) -> Iterator[Figure]:
     return _histories(study, rows, shown, lambda _: [])
 
@@ -99,6 +107,12 @@ def _histories(
     whole = history(
         training=_losses(epochs, "loss"),
         validation=_losses(epochs, "valid"),
+        metrics=_metrics(epochs),
+        lower_is_better={
+            name: about["lower_is_better"]
+            for row in epochs
+            for name, about in (row.get("metrics") or {}).items()
+        },
         box={"lw": list(world["size"]), "z": list(world["passive"])},
     )
     for number in shown:
