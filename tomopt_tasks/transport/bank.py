@@ -128,8 +128,7 @@ def _chunk(
         names_here = [("scatter", *name, first // BLOCK) for name in names]
         streams = [stream(seed, *name, device=device) for name in names_here]
         columns = _simulate(x0, _take(incident, block), world, scatter, streams)
-        for i, column in enumerate(columns):
-            states[:, block, i] = column
+        torch.stack(columns, -1, out=states[:, block])
     return states, incident.generated
 
 
