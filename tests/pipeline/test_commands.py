@@ -373,7 +373,7 @@ def test_records_and_runs_export_as_tables(store):
 
 
 def test_an_unknown_format_is_a_sentence_and_writes_nothing(store, tmp_path):
-    with pytest.raises(UserError, match=r"use one of \.csv, \.parquet, \.nc"):
+    with pytest.raises(UserError, match=r"use one of \.csv, \.parquet, \.nc, \.h5"):
         export.export(store, "tiny", tmp_path / "table.xls")
     assert not (tmp_path / "table.xls").exists()
 

@@ -136,7 +136,7 @@ def test_a_report_that_cannot_be_written_is_a_sentence_and_costs_nothing_but_its
     assert whole(store)
 
 
-@pytest.mark.parametrize("to", ["table.csv", "table.parquet", "table.nc"])
+@pytest.mark.parametrize("to", ["table.csv", "table.parquet", "table.nc", "table.h5"])
 def test_an_export_to_a_place_that_is_not_there_is_a_sentence(store, tomopt, tmp_path, to):
     place = tmp_path / "no such folder" / to
     code, said = tomopt("export", "tiny:evaluation", "--to", str(place), "--store", store.url)

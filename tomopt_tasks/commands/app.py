@@ -179,7 +179,7 @@ def invalidate(
 
 def export(
     ref: Object,
-    to: Annotated[Path | None, typer.Option(help="File: .csv, .parquet or .nc.")] = None,
+    to: Annotated[Path | None, typer.Option(help="File: .csv, .parquet, .nc or .h5.")] = None,
     array: Annotated[str, typer.Option(help="Array that the table of a dataset is about.")] = "",
     store: StoreUrl = None,
     as_json: AsJson = False,

@@ -1,12 +1,14 @@
-"""``tomopt export``: tables and grids as CSV, Parquet or NetCDF."""
+"""``tomopt export``: tables and grids as CSV, Parquet, NetCDF or HDF5."""
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tomopt_tasks.callbacks.optional import optional_module
 from tomopt_tasks.commands.answer import Answer
 from tomopt_tasks.commands.tables import (
     Table,
@@ -21,7 +23,7 @@ from tomopt_tasks.store.datasets import Dataset
 from tomopt_tasks.store.refs import manifest_path
 from tomopt_tasks.store.store import Store
 
-FORMATS = (".csv", ".parquet", ".nc")
+FORMATS = (".csv", ".parquet", ".nc", ".h5")
 INT32 = np.iinfo(np.int32)
 
 
@@ -32,7 +34,7 @@ def export(store: Store, text: str, to: Path | None = None, array: str = "") -> 
         store: where it is.
         text: a key or RUN:STAGE, see `find_object`; a run or study alone: its epochs.
         to: the file; its suffix chooses the format; None: CSV to print.
-        array: of a dataset, the array that the table is about; NetCDF takes all.
+        array: of a dataset, the array that the table is about; NetCDF and HDF5 take all.
 
     Raises:
         UserError: an unknown suffix, or nothing there that fits into the format.
@@ -40,9 +42,10 @@ def export(store: Store, text: str, to: Path | None = None, array: str = "") -> 
     if to is not None and to.suffix not in FORMATS:
         raise UserError(f"--to {to}: {to.suffix or 'no suffix'}; use one of {', '.join(FORMATS)}")
     found = _found(store, text)
-    if to is not None and to.suffix == ".nc":
+    whole = {".nc": _netcdf, ".h5": _hdf5}
+    if to is not None and to.suffix in whole:
         with writing(to, "choose another place with --to"):
-            return _written(to, _netcdf(to, found))
+            return _written(to, whole[to.suffix](to, found))
     table = table_of_dataset(found, array) if isinstance(found, Dataset) else found
     if to is None:
         return Answer(_records(table), _csv(table).splitlines())
@@ -115,6 +118,28 @@ def _netcdf(to: Path, found: Table | Dataset) -> dict[str, Any]:
                 if info.attributes.get(word):
                     setattr(file.variables[name], word, str(info.attributes[word]))
         return {"columns": list(found.names)}
+
+
+def _hdf5(to: Path, found: Table | Dataset) -> dict[str, Any]:
+    """HDF5, one array a name, with units and named axes; its columns."""
+    h5py = optional_module("h5py", purpose=f"--to {to}: HDF5", install="h5py")
+    with h5py.File(to, "w") as file:
+        if not isinstance(found, Dataset):
+            for name, values in found.items():
+                file.create_dataset(name.replace(".", "_"), data=_array(values))
+            return {"columns": list(found), "rows": _length(found)}
+        for name in found.names:
+            info = found.info(name)
+            stored = file.create_dataset(name, data=found.array(name))
+            stored.attrs.update({key: _plain(value) for key, value in info.attributes.items()})
+            for axis, dim in zip(stored.dims, info.dims, strict=True):
+                axis.label = dim
+        return {"columns": list(found.names)}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """A number or text as it is, what is nested as JSON."""
+    return value if isinstance(value, str | int | float) else json.dumps(value)
 
 
 def _variable(file: Any, name: str, values: np.ndarray, dims: tuple[str, ...]) -> None:  # noqa: ANN401

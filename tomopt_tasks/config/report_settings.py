@@ -56,6 +56,22 @@ MONITORS: Mapping[str, type[Config]] = {
 """Kind -> settings, of every monitor."""
 
 
+class Hdf5PredictionsSettings(Config):
+    """Predictions for the test volumes beside the truth, a file a design: needs h5py.
+
+    ``predictions-<design>.h5`` has one row a volume in ``preds`` and ``targs`` (single precision),
+    as the ``Save2HDF5PredHandler`` of a notebook writes them; of materials, the likeliest.
+    """
+
+    kind: Literal["hdf5_predictions"] = "hdf5_predictions"
+    """Name of this form."""
+    truth: Literal["target", "x0"] | None = None
+    """What predictions stand beside: the target of the volume, or the radiation lengths of its
+    voxels [m]; null: the target of numbers, ``x0`` where voxels are predicted."""
+    compression: Literal["lzf", "gzip", "none"] = "lzf"
+    """Filter of HDF5."""
+
+
 class ReportSettings(Config):
     """How the report looks; nothing is computed anew when this changes."""
 
@@ -63,8 +79,17 @@ class ReportSettings(Config):
     """Title of the report; empty: the name of the study."""
     monitors: tuple[MonitorSettings, ...] = ()
     """Films of the fit, in the report and beside it; each kind once; empty: none."""
+    files: tuple[Hdf5PredictionsSettings, ...] = ()
+    """Results in the form of other programs, beside the report; each kind once; empty: none."""
 
     @field_validator("monitors")
     @classmethod
     def _check_monitors(cls, monitors: tuple[MonitorSettings, ...]) -> tuple[MonitorSettings, ...]:
         return each_kind_once(monitors)
+
+    @field_validator("files")
+    @classmethod
+    def _check_files(
+        cls, files: tuple[Hdf5PredictionsSettings, ...]
+    ) -> tuple[Hdf5PredictionsSettings, ...]:
+        return each_kind_once(files)

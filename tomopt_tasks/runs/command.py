@@ -88,6 +88,7 @@ def result(outputs: Outputs) -> Answer:
         f"detector  {outputs.detector_yaml}",
         f"          {outputs.detector_csv}",
         *(f"film      {path}" for path in outputs.films.values()),
+        *(f"file      {path}" for path in outputs.predictions.values()),
     ]
     facts: dict[str, Any] = {
         "study": data.study["study"],
@@ -97,6 +98,7 @@ def result(outputs: Outputs) -> Answer:
         "older_code": data.older_code,
         "report": str(outputs.report),
         "detector": [str(outputs.detector_yaml), str(outputs.detector_csv)],
-        **({"films": [str(path) for path in outputs.films.values()]} if outputs.films else {}),
+        "films": [str(path) for path in outputs.films.values()],
+        "files": [str(path) for path in outputs.predictions.values()],
     }
     return Answer(facts, lines)

@@ -4,6 +4,7 @@ These files are derived: ``tomopt report RUN`` makes them again from the store.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -11,15 +12,18 @@ from importlib.resources import files
 from pathlib import Path
 from uuid import uuid4
 
-from tomopt_tasks.config.report_settings import MONITORS
+from tomopt_tasks.config.report_settings import MONITORS, Hdf5PredictionsSettings
 from tomopt_tasks.project import project_root, writing
 from tomopt_tasks.reports.data import ReportData, final_design
 from tomopt_tasks.reports.export import detector_csv, detector_yaml
+from tomopt_tasks.runs.prediction_files import prediction_files
 from tomopt_tasks.runs.results import results_of
 from tomopt_tasks.store.store import Store
 
 DRAWING = tuple(Path(str(files(f"tomopt_tasks.{part}"))) for part in ("reports", "plotting"))
 """Where the code is that draws a page."""
+PREDICTIONS = "predictions-*.h5"
+"""Name of a file of predictions, a star for that of the design."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,14 @@ class Outputs:
     detector_csv: Path
     films: Mapping[str, Path]
     """Kind of a monitor -> its film."""
+    predictions: Mapping[str, Path]
+    """Design -> its predictions in HDF5."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """All files, the report first."""
-        return (self.report, self.detector_yaml, self.detector_csv, *self.films.values())
+        always = (self.report, self.detector_yaml, self.detector_csv)
+        return (*always, *self.films.values(), *self.predictions.values())
 
 
 def report_folder(store: Store, run: str) -> Path:
@@ -53,14 +60,22 @@ def outputs_of(store: Store, run: str) -> Outputs:
     """
     folder = report_folder(store, run)
     data = results_of(store, run)
-    kinds = [each["kind"] for each in data.study["report"].get("monitors", ())]
+    report = data.study["report"]
+    kinds = [each["kind"] for each in report.get("monitors", ())]
+    names = data.evaluation["designs"] if report.get("files") else ()
     return Outputs(
         data,
         folder / "report.html",
         folder / "detector.yaml",
         folder / "detector.csv",
         {kind: folder / f"{kind}.gif" for kind in kinds},
+        {name: folder / PREDICTIONS.replace("*", _plain(name)) for name in names},
     )
+
+
+def _plain(name: str) -> str:
+    """A name that no system of files takes for a path."""
+    return re.sub(r"[^\w.+-]", "-", name)
 
 
 def write_report(store: Store, run: str, *, again: bool = True) -> Outputs:
@@ -91,6 +106,9 @@ def write_report(store: Store, run: str, *, again: bool = True) -> Outputs:
     }
     made = films(data)
     contents |= {outputs.films[kind]: film for kind, film in made.items()}
+    for settings in data.study["report"].get("files", ()):
+        rows = prediction_files(store, run, Hdf5PredictionsSettings.model_validate(settings))
+        contents |= {outputs.predictions[name]: file for name, file in rows.items()}
     page = render_html(replace(data, films=made)).encode()
     contents[outputs.report] = page + _mark(shown, page, *contents.values())
     folder = outputs.report.parent
@@ -98,8 +116,9 @@ def write_report(store: Store, run: str, *, again: bool = True) -> Outputs:
         folder.mkdir(parents=True, exist_ok=True)
         for path, content in contents.items():
             replace_file(path, content)
-        for kind in MONITORS.keys() - outputs.films.keys():
-            (folder / f"{kind}.gif").unlink(missing_ok=True)
+        for path in (*(folder / f"{kind}.gif" for kind in MONITORS), *folder.glob(PREDICTIONS)):
+            if path not in contents:
+                path.unlink(missing_ok=True)  # of a report that asked for more
     return outputs
 
 

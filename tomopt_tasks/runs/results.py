@@ -80,7 +80,7 @@ def results_of(store: Store, run: str) -> ReportData:
     record = recorded(store, run)
     stages = record.stages
     refs = {stage.key: find_or_recall(store, stage) for stage in stages}
-    evaluation = _last(stages, "evaluate")
+    evaluation = last_stage(stages, "evaluate")
     predictions, grids, records = {}, {}, {}
     for role, key in evaluation.components["parents"].items():
         split, _, design = role.partition("/")
@@ -141,7 +141,8 @@ def _there(run: str, ref: Ref | None) -> Ref:
     return ref
 
 
-def _last(stages: Sequence[Known], name: str) -> Known:
+def last_stage(stages: Sequence[Known], name: str) -> Known:
+    """The last stage of a plan that runs this function."""
     return [stage for stage in stages if stage.name == name][-1]
 
 
@@ -194,7 +195,7 @@ def _provenance(record: Recorded) -> dict[str, Any]:
 def _marked(record: Recorded, designs: Sequence[str]) -> tuple[str, ...]:
     """Designs of which some number hangs on accepted results of older code."""
     accepted = record.accepted
-    evaluation = _last(record.stages, "evaluate")
+    evaluation = last_stage(record.stages, "evaluate")
     of_design: dict[str, bool] = dict.fromkeys(designs, False)
     for role, key in evaluation.components["parents"].items():
         design = role.partition("/")[2]

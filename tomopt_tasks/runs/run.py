@@ -25,6 +25,7 @@ from tomopt_tasks.planning.reasons import LOST
 from tomopt_tasks.planning.select import select
 from tomopt_tasks.runs import body
 from tomopt_tasks.runs.manifest import epoch_row, last_made, now, provenance, run_id, seeds_of
+from tomopt_tasks.runs.prediction_files import hdf5
 from tomopt_tasks.runs.progress import NoProgress, Progress
 from tomopt_tasks.store.errors import DamagedObject
 from tomopt_tasks.store.refs import Ref
@@ -287,6 +288,8 @@ def begin(
         progress: shows what happens; default: nothing.
         request: what was asked for.
     """
+    if study.report.files:
+        hdf5()  # or a run would end without its report
     run = Run(study, store, call, progress, request)
     begun = time.perf_counter()
     stages = [step.stage for step in run.steps]
