@@ -192,13 +192,32 @@ class Run:
         return told
 
     def _make(self, stage: Stage) -> Ref:
-        if stage.key in self.forced:
-            self.store.forget(stage.kind, stage.key)
-        try:
-            ref = self._perform(stage)
-        except DamagedObject:
-            self._mend_parents(stage)
-            ref = self._perform(stage)  # a second time only
+        """The result of a stage, and before it whatever it cannot read.
+
+        A parent may be lost since it was looked for, or crafted with a digest that fits, which only
+        reading it brings to light; who read it has set it aside.
+        """
+        todo, mended = [stage], set()
+        while True:
+            current = todo[-1]
+            if current.key in self.forced:
+                self.store.forget(current.kind, current.key)
+            try:
+                ref = self._perform(current)
+            except DamagedObject:
+                if current.key in mended:  # a second time only
+                    raise
+                mended.add(current.key)
+                todo += self._lost(current)
+                continue
+            self._note(current, ref)
+            todo.pop()
+            if not todo:
+                return ref
+            self.refs |= {name: ref for name, each in self.refs.items() if each.key == current.key}
+
+    def _note(self, stage: Stage, ref: Ref) -> None:
+        """What making a stage took, if its body ran, and whether it came out as the last time."""
         if stage.key in self.executed:
             self.measured[stage.key] = {
                 "at": now(),
@@ -210,31 +229,34 @@ class Run:
         before = self._earlier.get(stage.key, {}).get("sha256", ref.sha256)
         if before != ref.sha256:
             self._alarm(stage, before, ref.sha256)
-        return ref
 
     def _perform(self, stage: Stage) -> Ref:
         work = body.work_of(stage, self.store, self.refs)
         return Ref.model_validate(self.call(work, hit=False))
 
-    def _mend_parents(self, stage: Stage) -> None:
-        """Make again what a stage could not read.
+    def _lost(self, stage: Stage) -> list[Stage]:
+        """What is not there of all that a stage is made from, the latest first.
 
-        It is lost since it was looked for, or crafted with a digest that fits, which only reading
-        it brings to light; who read it has set it aside.
+        Through all generations: what was given up is made from what was given up, and of what is
+        there nobody asks what it was made from.
         """
-        needed = {self.refs[key].key: self.refs[key] for key in stage.parents.values()}
-        lost = [
-            key for key, ref in needed.items()
-            if key in self.plan and self.store.find(ref.kind, key) is None
-        ]  # fmt: skip
+        lost, todo = set(), [stage]
+        while todo:
+            for parent in todo.pop().parents.values():
+                key = self.refs[parent].key  # a fit that stopped has one for many epochs
+                planned = self.plan.get(key)
+                gone = planned is not None and self.store.find(planned.kind, key) is None
+                if planned is not None and gone and key not in lost:
+                    lost.add(key)
+                    todo.append(planned)
         self.steps = [
             replace(step, ref=None, reason=LOST) if step.stage.key in lost else step
             for step in self.steps
         ]
-        for key in lost:
-            log.warning("%s is made again, for %s", self.plan[key].label, stage.label)
-            made = self._make(self.plan[key])
-            self.refs |= {name: made for name, ref in self.refs.items() if ref.key == key}
+        found = [planned for key, planned in self.plan.items() if key in lost]
+        for planned in found:
+            log.warning("%s is made again, for %s", planned.label, stage.label)
+        return found[::-1]
 
     def _alarm(self, stage: Stage, before: str, after: str) -> None:
         """Equal keys, other bytes: say so, and let nothing stand that was made of the old ones."""
