@@ -22,7 +22,7 @@ RICH = changed(
     ("fit.smoothness", "[1.0, 0.1]"),
     ("fit.schedule", "{kind: one_cycle, warmup: 1}"),
     ("fit.limits", "{xy: 1 cm}"),
-    ("fit.callbacks", "[{kind: linear_correction}]"),
+    ("fit.callbacks", "[{kind: linear_correction}, {kind: calibrated_rmse}]"),
     ("muons.plane", "{z: 1.7 m, margin: 0.3 m}"),
     ("evaluation.records", "[{kind: scatter_record}]"),
     ("report.monitors", "[{kind: metric_logger}]"),

@@ -25,6 +25,7 @@ from tomopt_tasks.planning.reasons import LOST
 from tomopt_tasks.planning.select import select
 from tomopt_tasks.runs import body
 from tomopt_tasks.runs.manifest import epoch_row, last_made, now, provenance, run_id, seeds_of
+from tomopt_tasks.runs.mending import lost_ancestors
 from tomopt_tasks.runs.prediction_files import hdf5
 from tomopt_tasks.runs.progress import NoProgress, Progress
 from tomopt_tasks.store.errors import DamagedObject
@@ -235,28 +236,16 @@ class Run:
         return Ref.model_validate(self.call(work, hit=False))
 
     def _lost(self, stage: Stage) -> list[Stage]:
-        """What is not there of all that a stage is made from, the latest first.
-
-        Through all generations: what was given up is made from what was given up, and of what is
-        there nobody asks what it was made from.
-        """
-        lost, todo = set(), [stage]
-        while todo:
-            for parent in todo.pop().parents.values():
-                key = self.refs[parent].key  # a fit that stopped has one for many epochs
-                planned = self.plan.get(key)
-                gone = planned is not None and self.store.find(planned.kind, key) is None
-                if planned is not None and gone and key not in lost:
-                    lost.add(key)
-                    todo.append(planned)
+        """What is not there of all that a stage is made from, the latest first."""
+        found = lost_ancestors(stage, self.plan, self.refs, self.store)
+        lost = {planned.key for planned in found}
         self.steps = [
             replace(step, ref=None, reason=LOST) if step.stage.key in lost else step
             for step in self.steps
         ]
-        found = [planned for key, planned in self.plan.items() if key in lost]
-        for planned in found:
+        for planned in reversed(found):
             log.warning("%s is made again, for %s", planned.label, stage.label)
-        return found[::-1]
+        return found
 
     def _alarm(self, stage: Stage, before: str, after: str) -> None:
         """Equal keys, other bytes: say so, and let nothing stand that was made of the old ones."""
