@@ -129,9 +129,12 @@ def test_the_loss_judges_predictions_that_the_line_of_the_last_update_has_correc
     assert fitted < 0.9 * raw["row"]["loss"]
 
 
-def test_a_spread_over_the_range_does_not_see_a_line(banks):
-    found, plain = trees(banks, LINE)[-1], trees(banks)[-1]
+@pytest.mark.parametrize("kind", ["spread_range", "expected_mse", "volume_mse"])
+def test_losses_with_a_line_of_their_own_do_not_see_another(kind, banks):
+    more = ("loss", f"{{kind: {kind}}}"), ("fit.phases", "[{name: only, epochs: 2}]")
+    found, plain = trees(banks, *more, LINE)[-1], trees(banks, *more)[-1]
     assert found["row"]["loss"] == pytest.approx(plain["row"]["loss"], rel=1e-9)
+    assert found["of_loss"][-1]["weight"] != 1.0
 
 
 def test_the_next_phase_goes_on_with_the_line(banks):

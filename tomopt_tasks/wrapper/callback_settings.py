@@ -64,8 +64,9 @@ class CostCoefWarmupSettings(Config):
 class LinearCorrectionSettings(Config):
     """Corrects predictions by the straight line that fits those of the update before best.
 
-    The loss then judges corrected predictions, which moves other ones than ``spread_range`` and
-    ``volume_mse`` with ``correct: true`` alone. A phase goes on with the line of the one before.
+    The loss then judges corrected predictions: ``volume_mse`` with ``correct: false`` or one of
+    your own; the others for numbers have a line of their own, or need none. A phase goes on with
+    the line of the one before.
     """
 
     kind: Literal["linear_correction"] = "linear_correction"
