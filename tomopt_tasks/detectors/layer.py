@@ -147,10 +147,11 @@ class PanelDetectorLayer(AbsDetectorLayer):
 
     def conform_detector(self) -> None:
         """Hold the panels inside the zone and apart by ``min_separation``, deterministically."""
-        z_top, z_bottom = float(self.z), float(self.z) - self.size
-        low, high = [0.0, 0.0, z_bottom], [*(float(v) for v in self.lw), z_top]
+        length, width, z_top, _ = self.bounds
+        z_bottom = z_top - self.size
+        low, high = [0.0, 0.0, z_bottom], [length, width, z_top]
         apart = self.min_separation > 0  # the order of the panels is that before faces hold them
-        heights = [float(panel.z.detach()) for panel in self.panels] if apart else []
+        heights = torch.cat([panel.z.detach() for panel in self.panels]).tolist() if apart else []
         for panel in self.panels:
             if self.type_label == "panel":
                 panel.clamp_params(low, high)

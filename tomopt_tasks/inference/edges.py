@@ -140,5 +140,5 @@ def level_of_class(layer: Tensor, volume: Any) -> Tensor:
         layer: 0 is the first layer above the floor.
         volume: the volume that was irradiated.
     """
-    z_low = float(volume.get_passive_z_range()[0])
+    z_low: float = volume.z_range[0]
     return (layer + 1) * float(volume.passive_size) + z_low

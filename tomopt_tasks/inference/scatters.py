@@ -89,7 +89,7 @@ class ScatterBatch(HitViews):
 
     def _within(self, reach: float) -> Bool[Tensor, " mu"]:
         """Which tracks enter at the top and leave at the bottom within a distance of the axis."""
-        z_low, z_high = (float(z) for z in self.volume.get_passive_z_range())
+        z_low, z_high = self.volume.z_range
         middle = 0.5 * self.volume.lw
         crossings = (self.tracks_in.at(z_high), self.tracks_out.at(z_low))
         off = [(track.offset.detach() - middle).abs() for track in crossings]
@@ -103,7 +103,7 @@ class ScatterBatch(HitViews):
     @cached_property
     def valid(self) -> Bool[Tensor, " mu"]:
         """Which muons are kept (spec 5.1, filter)."""
-        z_low, z_high = (float(z) for z in self.volume.get_passive_z_range())
+        z_low, z_high = self.volume.z_range
         reach = MAX_EXTRAPOLATION * self.volume.lw
         keep = self.tracks_in.valid & self.tracks_out.valid & (self.accepted.detach() > 0)
         for track, z in ((self.tracks_in, z_high), (self.tracks_out, z_low)):
@@ -117,7 +117,7 @@ class ScatterBatch(HitViews):
     @cached_property
     def _parameters(self) -> Float[Tensor, "mu 8"]:
         """Entry x, y, slopes at the top; exit x, y, slopes at the bottom; kept muons only."""
-        z_low, z_high = (float(z) for z in self.volume.get_passive_z_range())
+        z_low, z_high = self.volume.z_range
         top, bottom = self.tracks_in.at(z_high), self.tracks_out.at(z_low)
         rows = torch.cat([top.offset, top.slope, bottom.offset, bottom.slope], 1)
         return rows[self.valid]
@@ -125,7 +125,7 @@ class ScatterBatch(HitViews):
     @cached_property
     def _covariance(self) -> tuple[Tensor, Tensor, Tensor]:
         """Variances of offsets, covariances, variances of slopes: x, y in, x, y out (mu, 4)."""
-        z_low, z_high = (float(z) for z in self.volume.get_passive_z_range())
+        z_low, z_high = self.volume.z_range
         top, bottom = self.tracks_in.at(z_high), self.tracks_out.at(z_low)
         pick = self.valid
         return (
@@ -160,12 +160,13 @@ class ScatterBatch(HitViews):
 
     def _function(self, name: str) -> Callable[[Tensor], Tensor]:
         height = self._height()
-        z_top = float(self.volume.get_passive_z_range()[1])
+        _, z_top = self.volume.z_range
         return lambda rows: variables.VARIABLES[name](rows, height, z_top)
 
     def _height(self) -> float:
-        z_low, z_high = self.volume.get_passive_z_range()
-        return float(z_high) - float(z_low)
+        z_low, z_high = self.volume.z_range
+        height: float = z_high - z_low
+        return height
 
     def _quadratic(self, jacobian: Float[Tensor, "mu var 8"]) -> Float[Tensor, "mu var"]:
         var_a, cov, var_s = (part[:, None, :] for part in self._covariance)

@@ -39,8 +39,7 @@ class AbsVolumeInferrer:
         self.size: float = float(volume.passive_size)
         self.lw: Tensor = volume.lw
         self.device = volume.device
-        n_z = len(volume.get_passives())
-        n_x, n_y = (round(float(width) / self.size) for width in self.lw)
+        n_z, n_x, n_y = volume.shape
         self.shp_xyz = [n_x, n_y, n_z]
         self.shp_zxy = [n_z, n_x, n_y]
 

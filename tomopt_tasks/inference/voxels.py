@@ -41,7 +41,7 @@ class AbsX0Inferrer(AbsVolumeInferrer):
     def __init__(self, volume: Any, method: X0Method | None = None) -> None:
         super().__init__(volume)
         self.method: X0Method = UnbiasedX0() if method is None else method
-        z_low, z_high = (float(z) for z in volume.get_passive_z_range())
+        z_low, z_high = volume.z_range
         self.z_top = z_high
         n_z, n_x, n_y = self.shp_zxy
         self.grid = VoxelGrid((n_z, n_x, n_y), self.size, z_low)

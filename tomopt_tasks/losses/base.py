@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tomopt_tasks.volume.on_host import OnHost
+
 _log = logging.getLogger(__name__)
 
 
@@ -52,12 +54,13 @@ class AbsDetectorLoss(nn.Module):
         self.debug = debug
         self.sub_losses: dict[str, Tensor] = {}
         self.register_buffer("_cost_coef", torch.full((1,), torch.nan, dtype=torch.float64))
+        self._on_host = OnHost()
         self.cost_coef = cost_coef
 
     @property
     def cost_coef(self) -> float | None:
         """Weight of the cost term; None as long as it has not been set."""
-        value = float(self._cost_coef)
+        (value,) = self._on_host.read([self._cost_coef], lambda: [self._cost_coef])
         return None if value != value else value  # noqa: PLR0124 - NaN stands for None
 
     @cost_coef.setter

@@ -54,6 +54,6 @@ def layer_of_level(target: Tensor, volume: Any) -> Tensor:
         target: fill level [m].
         volume: its range in z and its voxel size.
     """
-    z_low = float(volume.get_passive_z_range()[0])
+    z_low, _ = volume.z_range
     layers = (target.double() - z_low) / float(volume.passive_size)
     return torch.floor(layers + ROUNDING).long() - 1

@@ -18,8 +18,8 @@ def spread_over_range(
         mean over targets of std(predictions) / std over targets of mean(predictions), with unbiased
         standard deviations; None if fewer than two targets have two predictions each.
     """
-    groups = [predictions[targets == value] for value in torch.unique(targets)]
-    groups = [group for group in groups if len(group) >= 2]
+    rows = [torch.tensor(row) for row in _rows(targets).values() if len(row) >= 2]
+    groups = [predictions[row.to(predictions.device)] for row in rows]
     if len(groups) < 2:
         return None
     spread = torch.stack([group.std() for group in groups]).mean()
@@ -66,10 +66,15 @@ def expected_mse(
     Returns:
         The expected error in squared units of the target; None for fewer than two targets.
     """
-    levels, group = torch.unique(targets, return_inverse=True)
-    if len(levels) < 2:
+    rows = _rows(targets)
+    if len(rows) < 2:
         return None
-    counts = torch.bincount(group).to(predictions)
+    levels = targets.new_tensor(list(rows))
+    counts = predictions.new_tensor([len(row) for row in rows.values()])
+    group = torch.empty(len(targets), dtype=torch.int64)
+    for number, row in enumerate(rows.values()):
+        group[row] = number
+    group = group.to(predictions.device)
     means = torch.zeros_like(levels).index_add(0, group, predictions) / counts
     weight = counts / counts.sum()
     noise = variances.mean()
@@ -80,3 +85,11 @@ def expected_mse(
     covariance = (weight * t * m).sum()
     error: Tensor = (weight * t * t).sum() - covariance**2 / total
     return error
+
+
+def _rows(targets: Float[Tensor, " vol"]) -> dict[float, list[int]]:
+    """Target -> the volumes that have it, in ascending order: all that the host asks the device."""
+    rows: dict[float, list[int]] = {}
+    for row, target in enumerate(targets.tolist()):
+        rows.setdefault(target, []).append(row)
+    return dict(sorted(rows.items()))

@@ -1,6 +1,7 @@
 """Layers of a volume (spec 3.1, 3.2)."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,6 +20,7 @@ from tomopt_tasks.scattering.stopping import kinetic_energy
 from tomopt_tasks.volume.crossing import Layer, first_cells, pad_density
 from tomopt_tasks.volume.flight import Flight, no_depth
 from tomopt_tasks.volume.grid import voxel_indices, whole_voxels
+from tomopt_tasks.volume.on_host import OnHost
 from tomopt_tasks.volume.scatterers import build_scatterer
 from tomopt_tasks.volume.slowing import Slowing, mean_momentum
 
@@ -26,6 +28,17 @@ RadLengthFunc = Callable[..., Tensor]
 """Called with keywords z, lw and size; gives the radiation length of each voxel of a layer [m]."""
 
 ScatterModel = HighlandSettings | TableScatterSettings | NoScatterSettings
+
+
+class Bounds(NamedTuple):
+    """A layer's box, with a corner at x = y = 0 [m]."""
+
+    length: float
+    """Along x."""
+    width: float
+    """Along y."""
+    top: float
+    bottom: float
 
 
 class AbsLayer(nn.Module):
@@ -60,6 +73,13 @@ class AbsLayer(nn.Module):
         self.register_buffer("z", top.clone(), persistent=False)
         self.register_buffer("rad_length", None, persistent=False)
         self.size = float(size)
+        self._on_host = OnHost()
+
+    @property
+    def bounds(self) -> "Bounds":
+        """The box that the layer fills; the host knows it at any time."""
+        made_of = self.lw, self.z
+        return Bounds(*self._on_host.read(made_of, lambda: (*made_of, self.z - self.size)))
 
     @property
     def device(self) -> torch.device:
@@ -123,7 +143,8 @@ class PassiveLayer(AbsLayer):
         Raises:
             UserError: wrong shape, or values that are no radiation lengths.
         """
-        self.rad_length = checked_rad_length(rad_length, self.shape, self.lw)
+        self.rad_length = fitting_rad_length(rad_length, self.shape, self.lw)
+        check_rad_length(self.rad_length)
 
     def abs2idx(self, xy: Float[Tensor, "mu 2"]) -> Int[Tensor, "mu 2"]:
         """Voxel of each position [m]; positions outside get the nearest voxel (D-59)."""
@@ -169,19 +190,27 @@ class PassiveLayer(AbsLayer):
         return mean_momentum(before, mu.kinetic)
 
 
-def checked_rad_length(rad_length: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
+def fitting_rad_length(rad_length: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Radiation lengths [m] where, and as precise as, another tensor is.
 
     Raises:
-        UserError: wrong shape, or values that are no radiation lengths.
+        UserError: wrong shape.
     """
     values = torch.as_tensor(rad_length).to(like)
     if tuple(values.shape) != shape:
         got = tuple(values.shape)
         raise UserError(f"radiation lengths: got a grid of {got} voxels, need {shape}")
+    return values
+
+
+def check_rad_length(values: Tensor) -> None:
+    """Refuses what is no radiation length [m].
+
+    Raises:
+        UserError: a value is not above zero.
+    """
     if not bool((values > 0).all()):
         raise UserError("radiation lengths must be above 0 m; use inf for vacuum")
-    return values
 
 
 def _model(scatter_model: str | ScatterModel, step: float) -> ScatterModel:

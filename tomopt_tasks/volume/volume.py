@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from tomopt_tasks.muons.batch import MuonBatch
 from tomopt_tasks.volume.grid import rounding, voxel_corners, voxel_indices
-from tomopt_tasks.volume.layer import AbsLayer, PassiveLayer, RadLengthFunc, checked_rad_length
+from tomopt_tasks.volume.layer import (
+    AbsLayer,
+    PassiveLayer,
+    RadLengthFunc,
+    check_rad_length,
+    fitting_rad_length,
+)
 
 Limits = tuple[float, float]
 
@@ -106,6 +112,11 @@ class Volume(nn.Module):
         return lowest.z - lowest.size, self.get_passives()[0].z
 
     @property
+    def z_range(self) -> tuple[float, float]:
+        """Bottom and top of the passive volume [m]; the host knows them at any time."""
+        return self._lowest_passive.bounds.bottom, self.get_passives()[0].bounds.top
+
+    @property
     def xyz_edges(self) -> Float[Tensor, "voxel 3"]:
         """Low corners of all voxels [m], x slowest, z fastest."""
         n_z, n_x, n_y = self.shape
@@ -143,11 +154,21 @@ class Volume(nn.Module):
         self,
         rad_length: RadLengthFunc | Tensor,
         target: Any = None,
+        *,
+        checked: bool = False,
     ) -> None:
-        """Loads a layout, as a function of a layer or as a grid (z, x, y), and its target."""
+        """Loads a layout, as a function of a layer or as a grid (z, x, y), and its target.
+
+        Args:
+            rad_length: the layout.
+            target: what is to be predicted of it.
+            checked: whether it is known that all values of a grid are radiation lengths.
+        """
         self.target = target
         if isinstance(rad_length, Tensor):
-            values = checked_rad_length(rad_length, self.shape, self.lw)
+            values = fitting_rad_length(rad_length, self.shape, self.lw)
+            if not checked:
+                check_rad_length(values)
             for layer, of_layer in zip(reversed(self.get_passives()), values, strict=True):
                 layer.rad_length = of_layer
             return

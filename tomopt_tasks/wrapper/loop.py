@@ -95,9 +95,8 @@ class VolumeLoop:
 
     def _scan(self, scan: Scan, *, alone: bool) -> None:
         fit = self.fit_params
-        for offset, (layout, target) in enumerate(scan.volumes):
-            fit.volume_id = scan.first + offset
-            self.volume.load_rad_length(layout, target)
+        for offset in range(len(scan)):
+            self._load(scan, offset)
             self.hook("on_volume_begin")
         fit.volume_inferrer = self.partial_volume_inferrer(volume=self.volume)
         split = scan.state is not None and torch.is_grad_enabled()
@@ -105,14 +104,22 @@ class VolumeLoop:
         self._keep = not split or self._fits(scan)
         self._measure(scan)
         predictions: Predictions | None = None
-        for offset, (layout, target) in enumerate(scan.volumes):
-            fit.volume_id = scan.first + offset
+        for offset in range(len(scan)):
             if len(scan) > 1:
-                self.volume.load_rad_length(layout, target)
+                self._load(scan, offset)
             self.hook("on_x0_pred_begin")
             if predictions is None:
                 predictions = self._predictions(scan, split=split)
             self._judge_volume(predictions, offset)
+
+    def _load(self, scan: Scan, offset: int) -> None:
+        """A volume of the scan becomes the present one."""
+        layout, target = scan.volumes[offset]
+        self.fit_params.volume_id = scan.first + offset
+        if scan.state is None:
+            self.volume.load_rad_length(layout, target)
+        else:
+            self.volume.load_rad_length(layout, target, checked=True)
 
     def _predictions(self, scan: Scan, *, split: bool) -> Predictions:
         """What the inferrer says; its graph is kept, or formed anew for the gradients."""
@@ -310,7 +317,7 @@ class VolumeLoop:
             mu.rng = self._stream("scatter", *names, scan.first)
         else:
             rows = scan.rows(self.volume.lw)
-            z_top = float(self.volume.get_passive_z_range()[1])
+            _, z_top = self.volume.z_range
             mu = MuonBatch.from_lines(rows[:, 0:2], rows[:, 2:4], rows[:, 8], z_top)
             mu.states = rows
         mu.n_volumes, mu.first = len(scan), scan.first_muon
@@ -329,7 +336,7 @@ class VolumeLoop:
             return
         self.volume.assign_budget()
         rows = scan.rows(self.volume.lw) if mu.states is None else mu.states
-        z_low, z_high = (float(z) for z in self.volume.get_passive_z_range())
+        z_low, z_high = self.volume.z_range
         lines = {
             "above": Lines(rows[:, 0:2], rows[:, 2:4], z_high),
             "below": Lines(rows[:, 4:6], rows[:, 6:8], z_low),

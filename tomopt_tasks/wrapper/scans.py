@@ -12,6 +12,7 @@ from torch import Tensor
 from tomopt_tasks.core import UserError
 from tomopt_tasks.rng import stream
 from tomopt_tasks.transport.states import States, mirrored_states, some_muons, some_volumes
+from tomopt_tasks.volume.layer import check_rad_length
 
 BLOCK = 4096
 """Muons that share one draw of random numbers: the unit of reproducibility."""
@@ -48,6 +49,9 @@ class BankedPassives:
         target: what is to be predicted, one a volume.
         state: (x, y, tan_x, tan_y) at the top, the same at the bottom of the passive volume, p;
             (vol, mu, 9). Only the volumes of one scan are looked at at a time.
+
+    Raises:
+        UserError: a value is no radiation length.
     """
 
     x0: Float[Tensor, "vol z x y"]
@@ -55,6 +59,10 @@ class BankedPassives:
     state: States
     first: int = 0
     """Number of the first volume in the whole set; names the streams of the hits."""
+
+    def __post_init__(self) -> None:
+        """All grids are checked here at once, so that no scan waits for the device."""
+        check_rad_length(self.x0)
 
     def __len__(self) -> int:
         """Number of volumes."""

@@ -39,6 +39,15 @@ class FakeVolume:
     def get_passive_z_range(self) -> tuple[Tensor, Tensor]:
         return torch.tensor([self.z_low], dtype=F64), torch.tensor([self.z_high], dtype=F64)
 
+    @property
+    def z_range(self) -> tuple[float, float]:
+        return self.z_low, self.z_high
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        n_x, n_y = (round(float(width) / self.passive_size) for width in self.lw)
+        return self.n_layers, n_x, n_y
+
     def get_rad_cube(self) -> Tensor:
         return self.rad_cube
 
