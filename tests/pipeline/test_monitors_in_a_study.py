@@ -175,8 +175,12 @@ def test_films_are_in_the_page_and_beside_it_and_are_made_again_where_one_is_los
 
 
 def test_a_report_that_is_no_longer_asked_for_films_has_none(ran):
+    _, run = results(ran, asked("kind: metric_logger, pictures: 1"))
+    [film] = write_report(ran, run).films.values()
+    assert film.exists()
     _, run = results(ran)
     outputs = write_report(ran, run)
+    assert film.parent == outputs.report.parent
     assert outputs.films == {}
     assert 'id="films"' not in outputs.report.read_text()
     assert not list(outputs.report.parent.glob("*.gif"))

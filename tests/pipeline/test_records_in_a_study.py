@@ -55,6 +55,10 @@ def test_a_study_without_records_has_the_inputs_that_it_always_had():
     stages = {stage.label: stage.components["inputs"] for stage in plan_study(tiny())}
     assert "records" not in stages["fit on test"]
     assert "records" not in stages["evaluation"]["evaluation"]
+    asked = {stage.label: stage.components["inputs"] for stage in plan_study(changed(RECORDS))}
+    assert {label for label in stages if asked[label] != stages[label]} == {
+        f"{design} on test" for design in ("start", "fit", "baseline_1")
+    }
     assert tiny().model_dump(mode="json")["evaluation"]["records"] == []
 
 

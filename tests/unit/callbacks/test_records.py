@@ -125,6 +125,7 @@ def test_the_first_muons_of_each_volume_are_recorded_up_to_the_limit(kind, batch
     assert volume.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
     everything, _ = predicted(kind(), batches=batches, per_scan=per_scan)
     of_all = torch.cat(everything.numbers)
+    assert len(of_all.unique(dim=0)) == len(of_all)
     for n in range(4):
         assert torch.equal(muon[volume == n], of_all[of_all[:, 0] == n][:, 1][: 3 if n < 2 else 2])
     first = everything.get_record()[of_all[:, 0] == 1][:3]
