@@ -20,6 +20,7 @@ from tomopt_tasks.commands.app import (
     AcceptCode,
     AsJson,
     Changes,
+    Compile,
     Device,
     GpuMemory,
     StoreUrl,
@@ -121,6 +122,7 @@ def run(
     threads: Threads = None,
     device: Device = None,
     gpu_memory: GpuMemory = None,
+    compile_: Compile = None,
     as_json: AsJson = False,
     trust: Trust = None,
 ) -> None:
@@ -130,7 +132,7 @@ def run(
     from tomopt_tasks.runs.run import Request  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
-    compute(device, gpu_memory, threads)
+    compute(device, gpu_memory, threads, compile_)
     loaded = load_study(study, pairs(changes))
     results = open_store(store or default_store())
     request = Request(str(study), dict(pairs(changes)), accept_code, force or ())
@@ -196,6 +198,7 @@ def evaluate(
     store: StoreUrl = None,
     threads: Threads = None,
     device: Device = None,
+    compile_: Compile = None,
     as_json: AsJson = False,
     trust: Trust = None,
 ) -> None:
@@ -204,7 +207,7 @@ def evaluate(
     from tomopt_tasks.runs.manifest import find_run  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
-    compute(device, None, threads)
+    compute(device, None, threads, compile_)
     results = open_store(store or default_store(), create=False)
     judged = judge(results, find_run(results, against), detector)
     say(judged.answer(), as_json=as_json)

@@ -12,6 +12,7 @@ from tests.unit.inference.fakes import (
     FakeVolume,
     kinked_muons,
 )
+from tomopt_tasks import kernels
 from tomopt_tasks.detectors.hits import Hits, Lines
 from tomopt_tasks.inference import line_fit
 from tomopt_tasks.inference.poca import find_poca
@@ -292,7 +293,7 @@ def test_d18_parallel_tracks_are_masked_and_do_not_harm_the_others():
 @pytest.mark.parametrize("block", [3, 4096], ids=["blocks", "whole"])
 @pytest.mark.parametrize("n_panels", [2, 5])
 def test_fitted_lines_have_the_derivatives_of_differences(n_panels, block, monkeypatch):
-    monkeypatch.setattr(line_fit, "BLOCK", block)
+    monkeypatch.setattr(kernels, "BLOCK", block)
     _, hits = random_hits(n_panels, 7)
     seen = hits.efficiency.t().clone()
     seen[0, 2] = 0.0  # a panel that did not see the muon

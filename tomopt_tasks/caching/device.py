@@ -1,11 +1,13 @@
 """Where stages compute, resolved before any key is made: a key never holds "auto".
 
 The device type is part of the keys, because CPU and CUDA agree statistically only; its number and
-how much of its memory is used are not.
+how much of its memory is used are not. Compiled kernels round in another way, so that keys say
+whether they are used, too.
 """
 
 import os
 import re
+import shutil
 
 from tomopt_tasks.core import UserError
 
@@ -14,6 +16,10 @@ DEVICE = "TOMOPT_DEVICE"
 GPU_MEMORY = "TOMOPT_GPU_MEMORY"
 """Environment variable: memory of the device for the graphs of one update, e.g. 8GB; default: half
 of what is free."""
+
+COMPILE = "TOMOPT_COMPILE"
+"""Environment variable: on, off or auto (on, where there is a C++ compiler and the device is a
+CPU); default: off."""
 
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d{1,3})?")
 _MEMORY = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) ?(MB|GB|MiB|GiB)")
@@ -44,6 +50,27 @@ def compute_device() -> str:
 def resolved_device() -> str:
     """The device type of this process, as keys know it: cpu or cuda."""
     return compute_device().partition(":")[0]
+
+
+def compiled() -> bool:
+    """Whether this process runs its kernels compiled.
+
+    Raises:
+        UserError: the environment asks for something else, or for what cannot work here.
+    """
+    asked = os.environ.get(COMPILE, "").strip() or "off"
+    if asked not in ("on", "off", "auto"):
+        raise UserError(f"{COMPILE}={asked}: is no such setting; use on, off or auto")
+    if asked == "off":
+        return False
+    missing = ""
+    if resolved_device() != "cpu":
+        missing = f"kernels are compiled for a CPU, but the device is {compute_device()}"
+    elif shutil.which(os.environ.get("CXX") or "g++") is None:
+        missing = "there is no C++ compiler (g++, or $CXX); install one"
+    if missing and asked == "on":
+        raise UserError(f"{COMPILE}=on: {missing}, or compute without (off or auto)")
+    return not missing
 
 
 def graph_memory(device: str) -> int | None:

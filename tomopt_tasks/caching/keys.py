@@ -12,7 +12,7 @@ from importlib import metadata
 from math import isfinite
 from typing import Any
 
-from tomopt_tasks.caching.device import resolved_device
+from tomopt_tasks.caching.device import compiled, resolved_device
 from tomopt_tasks.core import Config
 
 SCHEMA_VERSION = 1
@@ -29,13 +29,13 @@ class Numerics(Config):
     device: str = "cpu"
     """Resolved device type: cpu or cuda, never 'auto'."""
     compiled: bool = False
-    """Whether the physics runs through torch.compile."""
+    """Whether the physics runs in compiled kernels."""
 
 
 def numerics() -> Numerics:
     """The numerics of this process, from the installed metadata: torch is not imported."""
     version = ".".join(metadata.version("torch").split("+")[0].split(".")[:2])
-    return Numerics(torch=version, device=resolved_device())
+    return Numerics(torch=version, device=resolved_device(), compiled=compiled())
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401

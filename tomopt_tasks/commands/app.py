@@ -53,6 +53,11 @@ GpuMemory = Annotated[
     str | None,
     typer.Option("--gpu-memory", help="For graphs, e.g. 8GB; default: half of what is free."),
 ]
+Compile = Annotated[
+    bool | None,
+    typer.Option("--compile/--no-compile",
+                 help="Compile kernels, once a machine; default: $TOMOPT_COMPILE, else not."),
+]  # fmt: skip
 Object = Annotated[
     str,
     typer.Argument(metavar="REF", help="First digits of a key; RUN:STAGE; or a run.",
@@ -61,17 +66,22 @@ Object = Annotated[
 
 
 def compute(
-    device: str | None = None, gpu_memory: str | None = None, threads: int | None = None
+    device: str | None = None,
+    gpu_memory: str | None = None,
+    threads: int | None = None,
+    compile_: bool | None = None,  # noqa: FBT001 - an option
 ) -> None:
     """Where and how this process, and those that it starts, compute; before any key is made."""
     from tomopt_tasks.caching import device as place  # noqa: PLC0415
     from tomopt_tasks.runs import machine  # noqa: PLC0415
 
     asked = {place.DEVICE: device, place.GPU_MEMORY: gpu_memory, machine.THREADS: threads}
+    asked[place.COMPILE] = None if compile_ is None else ("off", "on")[compile_]
     for name, value in asked.items():
         if value is not None:
             os.environ[name] = str(value)
     place.graph_memory(place.compute_device())
+    place.compiled()
 
 
 def say(answer: Answer, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from tomopt_tasks.commands.app import (
     AcceptCode,
     AsJson,
     Changes,
+    Compile,
     Device,
     GpuMemory,
     StoreUrl,
@@ -62,6 +63,7 @@ def run(
     threads: Threads = None,
     device: Device = None,
     gpu_memory: GpuMemory = None,
+    compile_: Compile = None,
     as_json: AsJson = False,
     trust: Trust = None,
 ) -> None:
@@ -70,7 +72,7 @@ def run(
     from tomopt_tasks.campaigns.show import JobLines, failure_lines  # noqa: PLC0415
     from tomopt_tasks.store.opening import open_store  # noqa: PLC0415
 
-    compute(device, gpu_memory, threads)
+    compute(device, gpu_memory, threads, compile_)
     campaign = _load(file, changes)
     results = open_store(store or default_store())
     asked = Part(tuple(member or ()), shared, accept_code)

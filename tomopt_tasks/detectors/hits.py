@@ -1,12 +1,15 @@
 """Hits of a batch of muons on a stack of panels, as deviations from the true straight line."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tomopt_tasks.detectors.response import gaussian_response, inside, sigmoid_response
+from tomopt_tasks.kernels import kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +132,103 @@ def measure(
 def _all_hits(
     lines: Lines, panels: PanelStack, noise: Float[Tensor, "mu panel 2"], *, hard: bool
 ) -> Hits:
-    offset = true_positions(lines, panels.z) - panels.xy
     depth = lines.z - panels.z
     if hard:
+        offset = true_positions(lines, panels.z) - panels.xy
         return _hard_hits(offset, depth, panels, noise)
-    response = _soft_response(offset, panels)
-    kept = response if panels.soft_resolution else torch.ones_like(response)
-    sigma = 1.0 / (panels.resolution[:, None] * kept)
+    numbers = (panels.xy, panels.span, panels.resolution, panels.efficiency)
+    edges = () if panels.smooth is None else (panels.smooth,)
+    response = _RESPONSES[panels.smooth is not None, panels.soft_resolution]
+    found = response(
+        lines.offset.t(), lines.slope.t(), noise.permute(1, 2, 0), depth, *numbers, *edges
+    )
     return Hits(
         depth=depth,
-        residual=noise * sigma,
-        sigma=sigma,
-        efficiency=panels.efficiency * (response[..., 0] * response[..., 1]),
-        present=torch.ones_like(offset[..., 0], dtype=torch.bool),
+        residual=found.residual.permute(2, 0, 1),
+        sigma=found.sigma.permute(2, 0, 1),
+        efficiency=found.efficiency.t(),
+        present=torch.ones_like(found.efficiency, dtype=torch.bool).t(),
     )
+
+
+class _Measured(NamedTuple):
+    """What soft panels measure."""
+
+    residual: Float[Tensor, "panel axis mu"]
+    sigma: Float[Tensor, "panel axis mu"]
+    efficiency: Float[Tensor, "panel mu"]
+
+
+def _offsets(offset: Tensor, slope: Tensor, depth: Tensor, xy: Tensor) -> Tensor:
+    """Where lines cross panels, from the centres of these."""
+    return torch.addcmul(offset, depth[:, None, None], slope) - xy[..., None]
+
+
+def _measured(
+    response: Tensor, noise: Tensor, resolution: Tensor, efficiency: Tensor, *, blurs: bool = True
+) -> _Measured:
+    kept = response if blurs else torch.ones_like(response)
+    sigma = 1.0 / (resolution[:, None, None] * kept)
+    seen = efficiency[:, None] * (response[:, 0] * response[:, 1])
+    return _Measured(noise * sigma, sigma, seen)
+
+
+@kernel
+def _gaussian_hits(
+    offset: Float[Tensor, "axis mu"],
+    slope: Float[Tensor, "axis mu"],
+    noise: Float[Tensor, "panel axis mu"],
+    depth: Float[Tensor, " panel"],
+    xy: Float[Tensor, "panel axis"],
+    span: Float[Tensor, "panel axis"],
+    resolution: Float[Tensor, " panel"],
+    efficiency: Float[Tensor, " panel"],
+) -> _Measured:
+    where = _offsets(offset, slope, depth, xy)
+    return _measured(gaussian_response(where, span[..., None]), noise, resolution, efficiency)
+
+
+@kernel
+def _sigmoid_hits(
+    offset: Float[Tensor, "axis mu"],
+    slope: Float[Tensor, "axis mu"],
+    noise: Float[Tensor, "panel axis mu"],
+    depth: Float[Tensor, " panel"],
+    xy: Float[Tensor, "panel axis"],
+    span: Float[Tensor, "panel axis"],
+    resolution: Float[Tensor, " panel"],
+    efficiency: Float[Tensor, " panel"],
+    smooth: Float[Tensor, " panel"],
+) -> _Measured:
+    where = _offsets(offset, slope, depth, xy)
+    response = sigmoid_response(where, span[..., None], smooth[:, None, None])
+    return _measured(response, noise, resolution, efficiency)
+
+
+def _sharp_gaussian_hits(
+    offset: Tensor, slope: Tensor, noise: Tensor, depth: Tensor, xy: Tensor, span: Tensor,
+    resolution: Tensor, efficiency: Tensor,
+) -> _Measured:  # fmt: skip
+    response = gaussian_response(_offsets(offset, slope, depth, xy), span[..., None])
+    return _measured(response, noise, resolution, efficiency, blurs=False)
+
+
+def _sharp_sigmoid_hits(
+    offset: Tensor, slope: Tensor, noise: Tensor, depth: Tensor, xy: Tensor, span: Tensor,
+    resolution: Tensor, efficiency: Tensor, smooth: Tensor,
+) -> _Measured:  # fmt: skip
+    where = _offsets(offset, slope, depth, xy)
+    response = sigmoid_response(where, span[..., None], smooth[:, None, None])
+    return _measured(response, noise, resolution, efficiency, blurs=False)
+
+
+_RESPONSES: dict[tuple[bool, bool], Callable[..., Any]] = {
+    (False, True): _gaussian_hits,
+    (True, True): _sigmoid_hits,
+    (False, False): _sharp_gaussian_hits,
+    (True, False): _sharp_sigmoid_hits,
+}
+"""(sigmoid panels, soft edges blur hits) -> hits."""
 
 
 def _without_missed(
@@ -160,14 +246,6 @@ def _without_missed(
         efficiency=torch.where(seen, whole, torch.zeros_like(whole)),
         present=hits.present & seen,
     )
-
-
-def _soft_response(
-    offset: Float[Tensor, "mu panel 2"], panels: PanelStack
-) -> Float[Tensor, "mu panel 2"]:
-    if panels.smooth is None:
-        return gaussian_response(offset, panels.span)
-    return sigmoid_response(offset, panels.span, panels.smooth[:, None])
 
 
 def _hard_hits(

@@ -13,22 +13,22 @@ RESPONSE_FLOOR = 1e-10
 
 
 def gaussian_response(
-    offset: Float[Tensor, "*batch axis"], span: Float[Tensor, "*panel axis"]
-) -> Float[Tensor, "*batch axis"]:
+    offset: Float[Tensor, "..."], span: Float[Tensor, "..."]
+) -> Float[Tensor, "..."]:
     """Gaussian fall-off whose two-sigma point is the edge of the panel.
 
     Args:
         offset: true position minus the centre of the panel [m].
-        span: full widths of the panel [m].
+        span: full widths of the panel [m]; broadcast against ``offset``.
     """
     return torch.exp(-8.0 * (offset / span) ** 2).clamp_min(RESPONSE_FLOOR)
 
 
 def sigmoid_response(
-    offset: Float[Tensor, "*batch axis"],
-    span: Float[Tensor, "*panel axis"],
+    offset: Float[Tensor, "..."],
+    span: Float[Tensor, "..."],
     smooth: Float[Tensor, "..."],
-) -> Float[Tensor, "*batch axis"]:
+) -> Float[Tensor, "..."]:
     """Flat top with a sigmoid edge: 1 at the centre, about one half at the edge.
 
     Args:

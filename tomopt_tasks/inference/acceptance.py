@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopt_tasks.kernels import kernel
+
 AcceptancePolicy = Literal["two_each_side", "all_panels"]
 """``two_each_side``: at least two hits above and two below; the fit uses the hits that are there.
 ``all_panels``: a muon counts only if every panel sees it."""
@@ -17,7 +19,11 @@ def two_or_more(efficiency: Float[Tensor, "mu panel"]) -> Float[Tensor, " mu"]:
     Built up panel by panel from sums of positive terms, so that small probabilities keep their
     relative precision and their gradient.
     """
-    first, *others = efficiency.t()
+    return _two_or_more(efficiency.t())
+
+
+def _two_or_more(efficiency: Float[Tensor, "panel ..."]) -> Float[Tensor, "..."]:
+    first, *others = efficiency
     none, one, more = 1.0 - first, first, torch.zeros_like(first)
     for number, seen in enumerate(others):
         more = one * seen if number == 0 else more + one * seen
@@ -39,9 +45,28 @@ def acceptance(
         below: the same below it.
         policy: what counts as accepted.
     """
-    if policy == "all_panels":
-        return above.prod(1) * below.prod(1)
-    if above.shape != below.shape:
-        return two_or_more(above) * two_or_more(below)
-    both = two_or_more(torch.cat([above.t(), below.t()], 1).t())
-    return both[: len(above)] * both[len(above) :]
+    seen = _ACCEPTED[policy](above.t(), below.t())
+    return seen[0]
+
+
+@kernel
+def _two_each_side(
+    above: Float[Tensor, "above mu"], below: Float[Tensor, "below mu"]
+) -> tuple[Float[Tensor, " mu"]]:
+    if len(above) != len(below):
+        return (_two_or_more(above) * _two_or_more(below),)
+    first, second = _two_or_more(torch.stack([above, below], 1))
+    return (first * second,)
+
+
+@kernel
+def _all_panels(
+    above: Float[Tensor, "above mu"], below: Float[Tensor, "below mu"]
+) -> tuple[Float[Tensor, " mu"]]:
+    return (above.prod(0) * below.prod(0),)
+
+
+_ACCEPTED: dict[AcceptancePolicy, kernel[tuple[Tensor]]] = {
+    "two_each_side": _two_each_side,
+    "all_panels": _all_panels,
+}

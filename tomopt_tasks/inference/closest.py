@@ -13,21 +13,16 @@ the lines by
 so that its variance is made from the covariances that the lines have at their feet. All of this
 follows from w . v_i = 0. Everything is written in the small differences d and e, so that nothing
 cancels.
-
-Muons are independent: block by block, all that a block needs stays in the caches, and is formed
-again in the backward pass.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-BLOCK = 4096
-"""Muons that are computed at a time; changes results by rounding at most."""
+from tomopt_tasks.kernels import Blockwise, kernel
+
 PARALLEL = 1e-24
 """|v1 x v2|^2 below which two tracks count as parallel (an angle of 1e-12 rad)."""
 PARALLEL_ROUNDING = 16.0
@@ -65,8 +60,7 @@ def midpoints(lines: LinePair, drop: float) -> Midpoints:
         lines: the lines.
         drop: depth of the plane of the second line below that of the first [m].
     """
-    found: tuple[Tensor, ...] = _Midpoints.apply(drop, *lines)  # type: ignore[no-untyped-call]
-    return Midpoints(*found)
+    return _MIDPOINTS(lines.offset.new_tensor(drop), *lines)
 
 
 class _Feet(NamedTuple):
@@ -90,10 +84,10 @@ class _Feet(NamedTuple):
     crossing: Tensor
 
 
-def _feet(offset: Tensor, slope: Tensor, drop: float) -> _Feet:
+def _feet(offset: Tensor, slope: Tensor, drop: Tensor) -> _Feet:
     s1, s2 = slope
     d = s2 - s1
-    e = (offset[1] - offset[0]).sub_(s2, alpha=drop)
+    e = (offset[1] - offset[0]).sub_(drop * s2)
     normal = torch.stack([-d[1], d[0]])
     cross = (normal * s1).sum(0)
     q = d.square().sum(0).addcmul_(cross, cross)
@@ -105,12 +99,10 @@ def _feet(offset: Tensor, slope: Tensor, drop: float) -> _Feet:
     inverse = torch.stack([norm2, between, between, norm1]).mul_(per_q).unflatten(0, (2, 2))
     along1, along2 = (d * slope).sum(1)
     dual = torch.stack([along2 * s2 - norm2 * d, norm1 * d - along1 * s1]).mul_(per_q)
-    half = slope.new_empty(2, 3, slope.shape[2])
-    torch.mul(s1, 0.5, out=half[0, :2])
-    torch.mul(s2, -0.5, out=half[1, :2])
-    half[0, 2], half[1, 2] = 0.5, -0.5
-    t = (dual * e).sum(1)
-    t[1].neg_()
+    down = torch.full_like(s1[:1], 0.5)
+    half = torch.stack([torch.cat([0.5 * s1, down]), torch.cat([-0.5 * s2, -down])])
+    t1, t2 = (dual * e).sum(1)
+    t = torch.stack([t1, -t2])
     w = (normal * e).sum(0).mul_(per_q) * normal
     return _Feet(e, normal, per_q, inverse, dual, half, t, w, crossing)
 
@@ -119,65 +111,66 @@ def _response(feet: _Feet) -> tuple[Tensor, Tensor]:
     """dm/da_i, (line, xyd, axis, mu), and k_i, (line, xyd, mu)."""
     half, dual = feet.half, feet.dual
     r = (half[0, :, None] * dual[0]).addcmul_(half[1, :, None], dual[1])
-    by_offset = torch.stack([-r, r])
-    by_offset[:, 0, 0] += 0.5
-    by_offset[:, 1, 1] += 0.5
+    straight = 0.5 * torch.eye(3, 2, dtype=r.dtype, device=r.device)[..., None]
+    by_offset = torch.stack([straight - r, straight + r])
     k = (feet.inverse[:, 0, None] * half[0]).addcmul_(feet.inverse[:, 1, None], half[1])
     return by_offset, k
 
 
-def _at_feet(feet: _Feet, lines: LinePair, drop: float) -> tuple[Tensor, Tensor, Tensor]:
+def _at_feet(feet: _Feet, lines: LinePair, drop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Depth below its own plane, variance of the position, its covariance with the slope."""
     depth = torch.stack([feet.t[0], feet.t[1] - drop])[:, None]
     cov = torch.addcmul(lines.cov, depth, lines.var_slope)
     return depth, (lines.cov + cov).mul_(depth).add_(lines.var_offset), cov
 
 
-class _Midpoints(torch.autograd.Function):
-    """Forward and backward of :func:`midpoints`."""
-
-    @staticmethod
-    def forward(ctx: Any, drop: float, *lines: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(*lines)
-        ctx.drop = drop
-        n_muons = lines[0].shape[2]
-        at, variance = (lines[0].new_empty(3, n_muons) for _ in range(2))
-        crossing = torch.empty(n_muons, dtype=torch.bool, device=at.device)
-        for part in _blocks(n_muons):
-            here = LinePair(*(of[..., part] for of in lines))
-            feet = _feet(here.offset, here.slope, drop)
-            middle = (here.slope * feet.t[:, None]).sum(0).add_(feet.e)
-            torch.add(here.offset[0], middle, alpha=0.5, out=at[:2, part])
-            torch.mul(feet.t.sum(0), 0.5, out=at[2, part])
-            by_offset, k = _response(feet)
-            _, var, cov = _at_feet(feet, here, drop)
-            swing = k[:, :, None] * feet.w
-            total = (by_offset * var[:, None]).addcmul_(swing, cov[:, None], value=2.0)
-            total = total.mul_(by_offset).addcmul_(swing.square_(), here.var_slope[:, None])
-            torch.sum(total.sum(0), 1, out=variance[:, part])
-            crossing[part] = feet.crossing
-        ctx.mark_non_differentiable(crossing)
-        return at, variance, crossing
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        lines: tuple[Tensor, ...] = ctx.saved_tensors
-        result = [torch.empty_like(of) for of in lines]
-        for part in _blocks(lines[0].shape[2]):
-            here = LinePair(*(of[..., part] for of in lines))
-            pieces = _backward(here, ctx.drop, grads[0][:, part], grads[1][:, part])
-            for whole, piece in zip(result, pieces, strict=True):
-                whole[..., part] = piece
-        return None, *result
-
-
-def _backward(
-    lines: LinePair, drop: float, by_at: Float[Tensor, "xyd mu"], by_var: Float[Tensor, "xyd mu"]
-) -> LinePair:
-    """Derivatives with respect to the lines, given those to midpoint and variance."""
-    feet = _feet(lines.offset, lines.slope, drop)
+@kernel
+def _midpoints(
+    drop: Float[Tensor, ""],
+    offset: Float[Tensor, "line axis mu"],
+    slope: Float[Tensor, "line axis mu"],
+    var_offset: Float[Tensor, "line axis mu"],
+    cov: Float[Tensor, "line axis mu"],
+    var_slope: Float[Tensor, "line axis mu"],
+) -> Midpoints:
+    """See :func:`midpoints`."""
+    feet = _feet(offset, slope, drop)
+    middle = (slope * feet.t[:, None]).sum(0).add_(feet.e)
+    at = torch.cat([offset[0] + 0.5 * middle, 0.5 * feet.t.sum(0, keepdim=True)])
     by_offset, k = _response(feet)
+    _, var, swing_cov = _at_feet(feet, LinePair(offset, slope, var_offset, cov, var_slope), drop)
+    swing = k[:, :, None] * feet.w
+    total = (by_offset * var[:, None]).addcmul_(swing, swing_cov[:, None], value=2.0)
+    total = total.mul_(by_offset).addcmul_(swing.square_(), var_slope[:, None])
+    return Midpoints(at, variance=total.sum(0).sum(1), crossing=feet.crossing)
+
+
+class _Slopes(NamedTuple):
+    """Derivatives with respect to the arguments of :func:`_midpoints`."""
+
+    drop: Float[Tensor, ""]
+    offset: Float[Tensor, "line axis mu"]
+    slope: Float[Tensor, "line axis mu"]
+    var_offset: Float[Tensor, "line axis mu"]
+    cov: Float[Tensor, "line axis mu"]
+    var_slope: Float[Tensor, "line axis mu"]
+
+
+@kernel
+def _midpoint_slopes(
+    drop: Float[Tensor, ""],
+    offset: Float[Tensor, "line axis mu"],
+    slope: Float[Tensor, "line axis mu"],
+    var_offset: Float[Tensor, "line axis mu"],
+    cov: Float[Tensor, "line axis mu"],
+    var_slope: Float[Tensor, "line axis mu"],
+    by_at: Float[Tensor, "xyd mu"],
+    by_var: Float[Tensor, "xyd mu"],
+) -> _Slopes:
+    """Derivatives with respect to the lines, given those to midpoint and variance."""
+    feet = _feet(offset, slope, drop)
+    by_offset, k = _response(feet)
+    lines = LinePair(offset, slope, var_offset, cov, var_slope)
     depth, var, cov = _at_feet(feet, lines, drop)
     swing = k[:, :, None] * feet.w
     weighed, swung = by_var[:, None] * by_offset, by_var[:, None] * swing
@@ -196,11 +189,10 @@ def _backward(
         feet, by_response[1] - by_response[0], (by_swing * feet.w).sum(2),
         (by_swing * k[:, :, None]).sum((0, 1)), by_depth,
     )  # fmt: skip
-    by_a[0] -= of_e
-    by_a[1] += of_e
-    by_s += of_slope
-    by_s[1].sub_(of_e, alpha=drop)
-    return LinePair(by_a, by_s, by_variance, by_cov, by_var_slope)
+    by_a = by_a + torch.stack([-of_e, of_e])
+    by_s = by_s.add_(of_slope)
+    by_s = by_s + torch.stack([torch.zeros_like(of_e), -drop * of_e])
+    return _Slopes(torch.zeros_like(drop), by_a, by_s, by_variance, by_cov, by_var_slope)
 
 
 def _perpendicular_slopes(
@@ -230,6 +222,4 @@ def _perpendicular_slopes(
     return by_e, by_s.addcmul_(dot[:, None], by_e, value=-1.0)
 
 
-def _blocks(n_muons: int) -> Iterator[slice]:
-    for first in range(0, n_muons, BLOCK):
-        yield slice(first, first + BLOCK)
+_MIDPOINTS = Blockwise(_midpoints, _midpoint_slopes)

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from tomopt_tasks.inference.classifiers import PartialX0Inferrer
+from tomopt_tasks.inference.measured import MeasuredMuons
 from tomopt_tasks.inference.power import angle_noise, power_scale, squared_angle
 from tomopt_tasks.inference.reduced import Scatters
 from tomopt_tasks.inference.volume import AbsVolumeInferrer
 from tomopt_tasks.inference.voxels import PanelX0Inferrer
-from tomopt_tasks.inference.x0_map import MeasuredMuons, VoxelGrid
+from tomopt_tasks.inference.x0_map import VoxelGrid
 from tomopt_tasks.rng import stream
 
 MODEL = "inference_model"
@@ -45,15 +46,20 @@ class VolumeModel(Protocol):
         ...
 
 
+def _angle_noise(muons: MeasuredMuons) -> Float[Tensor, " mu"]:
+    before, after = muons.before, muons.after
+    return angle_noise(before.slope.t(), after.slope.t(), (before.var_slope + after.var_slope).t())
+
+
 def _power(muons: MeasuredMuons, grid: VoxelGrid) -> Float[Tensor, "mu 1"]:  # noqa: ARG001
     """Logarithm of the scattering power of the muon, resolution included."""
-    noise = angle_noise(muons.before, muons.after)
-    angle2 = squared_angle(muons.before, muons.after) + noise
+    noise = _angle_noise(muons)
+    angle2 = squared_angle(muons.before.slope.t(), muons.after.slope.t()) + noise
     return torch.log(0.5 * power_scale(muons.momentum) * angle2 + 1e-9)[:, None] / 5.0
 
 
 def _noise(muons: MeasuredMuons, grid: VoxelGrid) -> Float[Tensor, "mu 1"]:  # noqa: ARG001
-    noise = angle_noise(muons.before, muons.after)
+    noise = _angle_noise(muons)
     return torch.log(0.5 * power_scale(muons.momentum) * noise + 1e-9)[:, None] / 5.0
 
 

@@ -4,21 +4,16 @@ For panels p at depths t with weights w = (efficiency / sigma)^2, W = sum w, cen
 levers l = t - c and S = sum w l^2, slope and offset are sums of coefficient times residual:
 g = w l / S for the slope, o = w / W - c g for the offset. Their covariance for hits of standard
 deviation sigma is sum o^2 sigma^2, sum o g sigma^2, sum g^2 sigma^2.
-
-Muons are independent: they are fitted block by block, so that all that a block needs stays in the
-caches, and the coefficients are formed again in the backward pass.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-BLOCK = 4096
-"""Muons that are fitted at a time; the gradients of the depths are added in this order."""
+from tomopt_tasks.kernels import Blockwise, kernel
+
 LEAST_SPREAD = 1e-30
 """Weighted square of the levers, for a largest weight of one, that makes a line [m2]."""
 
@@ -52,13 +47,10 @@ def fit_lines(
         residual: measured minus known position [m].
         sigma: standard deviation of each hit [m]; > 0.
     """
-    fitted: tuple[Tensor, ...] = _LineFit.apply(  # type: ignore[no-untyped-call]
-        depth, seen, residual, sigma
-    )
-    return FittedLines(*fitted)
+    return _FIT(depth, seen, residual, sigma)
 
 
-class _Fit(NamedTuple):
+class _Coefficients(NamedTuple):
     """The coefficients of a block and what they are made from; see the top of this module."""
 
     scale: Tensor
@@ -72,7 +64,7 @@ class _Fit(NamedTuple):
     valid: Tensor
 
 
-def _coefficients(depth: Tensor, seen: Tensor, sigma: Tensor) -> _Fit:
+def _coefficients(depth: Tensor, seen: Tensor, sigma: Tensor) -> _Coefficients:
     """Weights are relative to the largest, before they are squared: faint ones do not underflow."""
     ratio = seen[:, None] / sigma
     peak = ratio.amax(0)
@@ -89,60 +81,66 @@ def _coefficients(depth: Tensor, seen: Tensor, sigma: Tensor) -> _Fit:
     spread = torch.where(valid, spread, 1.0)
     slope = moment.div_(spread)
     offset = share.sub_(centre * slope)
-    return _Fit(scale, weight, total, centre, lever, spread, slope, offset, valid)
+    return _Coefficients(scale, weight, total, centre, lever, spread, slope, offset, valid)
 
 
-class _LineFit(torch.autograd.Function):
-    """Forward and backward of :func:`fit_lines`."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(*inputs)
-        depth, seen, residual, sigma = inputs
-        out = residual.new_empty(5, *residual.shape[1:])
-        valid = torch.empty(residual.shape[1:], dtype=torch.bool, device=residual.device)
-        for part in _blocks(residual.shape[2]):
-            r, s = residual[..., part], sigma[..., part]
-            fit = _coefficients(depth[:, None, None], seen[:, part], s)
-            offset_width, slope_width = fit.offset * s, fit.slope * s
-            torch.sum(fit.offset * r, 0, out=out[0, :, part])
-            torch.sum(fit.slope * r, 0, out=out[1, :, part])
-            torch.sum(offset_width.square(), 0, out=out[2, :, part])
-            torch.sum(offset_width * slope_width, 0, out=out[3, :, part])
-            torch.sum(slope_width.square_(), 0, out=out[4, :, part])
-            valid[:, part] = fit.valid
-        both = valid.all(0)
-        ctx.mark_non_differentiable(both)
-        return (*out.unbind(), both)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        depth, seen, residual, sigma = ctx.saved_tensors
-        by_depth = torch.zeros_like(depth)
-        by_seen, by_residual, by_sigma = (torch.empty_like(x) for x in (seen, residual, sigma))
-        for part in _blocks(residual.shape[2]):
-            r, s = residual[..., part], sigma[..., part]
-            fit = _coefficients(depth[:, None, None], seen[:, part], s)
-            by = [grad[:, part] for grad in grads[:5]]
-            torch.mul(by[0], fit.offset, out=by_residual[..., part]).addcmul_(by[1], fit.slope)
-            of_offset = (2.0 * by[2] * fit.offset).addcmul_(by[3], fit.slope)
-            of_slope = (2.0 * by[4] * fit.slope).addcmul_(by[3], fit.offset)
-            direct = (of_offset * fit.offset).addcmul_(of_slope, fit.slope).mul_(s)
-            variance = s.square()
-            by_offset = of_offset.mul_(variance).addcmul_(by[0], r)
-            by_slope = of_slope.mul_(variance).addcmul_(by[1], r)
-            by_weight, here = _weight_slopes(fit, by_offset, by_slope)
-            by_depth += here.sum((1, 2))
-            per_sigma = fit.scale / s
-            of_seen = (by_weight * per_sigma).mul_(per_sigma)  # the square alone may overflow
-            by_seen[:, part] = of_seen.sum(1).mul_(2.0 * seen[:, part])
-            by_weight = by_weight.mul_(fit.weight).div_(s)
-            torch.sub(direct, by_weight, alpha=2.0, out=by_sigma[..., part])
-        return by_depth, by_seen, by_residual, by_sigma
+@kernel
+def _fit(
+    depth: Float[Tensor, " panel"],
+    seen: Float[Tensor, "panel mu"],
+    residual: Float[Tensor, "panel axis mu"],
+    sigma: Float[Tensor, "panel axis mu"],
+) -> FittedLines:
+    """See :func:`fit_lines`."""
+    fit = _coefficients(depth[:, None, None], seen, sigma)
+    offset_width, slope_width = fit.offset * sigma, fit.slope * sigma
+    return FittedLines(
+        offset=(fit.offset * residual).sum(0),
+        slope=(fit.slope * residual).sum(0),
+        var_offset=offset_width.square().sum(0),
+        cov=(offset_width * slope_width).sum(0),
+        var_slope=slope_width.square_().sum(0),
+        valid=fit.valid.all(0),
+    )
 
 
-def _weight_slopes(fit: _Fit, by_offset: Tensor, by_slope: Tensor) -> tuple[Tensor, Tensor]:
+@kernel
+def _fit_slopes(
+    depth: Float[Tensor, " panel"],
+    seen: Float[Tensor, "panel mu"],
+    residual: Float[Tensor, "panel axis mu"],
+    sigma: Float[Tensor, "panel axis mu"],
+    by_offset: Float[Tensor, "axis mu"],
+    by_slope: Float[Tensor, "axis mu"],
+    by_var_offset: Float[Tensor, "axis mu"],
+    by_cov: Float[Tensor, "axis mu"],
+    by_var_slope: Float[Tensor, "axis mu"],
+) -> tuple[
+    Float[Tensor, " panel"],
+    Float[Tensor, "panel mu"],
+    Float[Tensor, "panel axis mu"],
+    Float[Tensor, "panel axis mu"],
+]:
+    """Derivatives with respect to the arguments of :func:`_fit`."""
+    fit = _coefficients(depth[:, None, None], seen, sigma)
+    by_residual = (by_offset * fit.offset).addcmul_(by_slope, fit.slope)
+    of_offset = (2.0 * by_var_offset * fit.offset).addcmul_(by_cov, fit.slope)
+    of_slope = (2.0 * by_var_slope * fit.slope).addcmul_(by_cov, fit.offset)
+    direct = (of_offset * fit.offset).addcmul_(of_slope, fit.slope).mul_(sigma)
+    variance = sigma.square()
+    of_offset = of_offset.mul_(variance).addcmul_(by_offset, residual)
+    of_slope = of_slope.mul_(variance).addcmul_(by_slope, residual)
+    by_weight, by_depth = _weight_slopes(fit, of_offset, of_slope)
+    per_sigma = fit.scale / sigma
+    of_seen = (by_weight * per_sigma).mul_(per_sigma)  # the square alone may overflow
+    by_seen = of_seen.sum(1).mul_(2.0 * seen)
+    by_weight = by_weight.mul_(fit.weight).div_(sigma)
+    return by_depth.sum((1, 2)), by_seen, by_residual, direct.sub_(by_weight, alpha=2.0)
+
+
+def _weight_slopes(
+    fit: _Coefficients, by_offset: Tensor, by_slope: Tensor
+) -> tuple[Tensor, Tensor]:
     """Derivatives with respect to weights and depths, given those to the coefficients.
 
     With N = sum (by_w/W, by_g) (w / W, g)' over the hits, a weight has
@@ -162,6 +160,4 @@ def _weight_slopes(fit: _Fit, by_offset: Tensor, by_slope: Tensor) -> tuple[Tens
     return by_weight, by_depth.sub_(mixed.mul_(per_total)).mul_(fit.weight)
 
 
-def _blocks(n_muons: int) -> Iterator[slice]:
-    for first in range(0, n_muons, BLOCK):
-        yield slice(first, first + BLOCK)
+_FIT = Blockwise(_fit, _fit_slopes)

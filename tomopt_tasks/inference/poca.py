@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tomopt_tasks.inference.closest import LinePair, midpoints
-from tomopt_tasks.inference.tracks import Tracks, columns
+from tomopt_tasks.inference.tracks import Tracks
+from tomopt_tasks.kernels import kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,20 @@ def find_poca(track_in: Tracks, track_out: Tracks) -> Poca:
     parts = ("offset", "slope", "var_offset", "cov", "var_slope")
     pairs = [torch.stack([getattr(t, p).t() for t in (track_in, track_out)]) for p in parts]
     found = midpoints(LinePair(*pairs), track_in.z - track_out.z)
-    x, y, depth = found.at
+    xyz, sigma = _placed(found.at, found.variance, found.at.new_tensor(track_in.z))
     return Poca(
-        xyz=columns(x, y, track_in.z - depth),
-        sigma=torch.sqrt(found.variance.clamp_min(1e-30)).t(),
+        xyz=xyz.t(),
+        sigma=sigma.t(),
         valid=track_in.valid & track_out.valid & found.crossing,
     )
+
+
+@kernel
+def _placed(
+    at: Float[Tensor, "xyd mu"], variance: Float[Tensor, "xyd mu"], top: Float[Tensor, ""]
+) -> tuple[Float[Tensor, "xyz mu"], Float[Tensor, "xyz mu"]]:
+    """Positions in space, from depths below ``top``, and standard deviations."""
+    return torch.cat([at[:2], top - at[2:]]), torch.sqrt(variance.clamp_min(1e-30))
 
 
 def cross_squared(s1: Float[Tensor, "mu 2"], s2: Float[Tensor, "mu 2"]) -> Float[Tensor, " mu"]:

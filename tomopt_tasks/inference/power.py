@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopt_tasks.core import MUON_MASS, SCATTER_COEF_A, SCATTER_COEF_B
-from tomopt_tasks.inference.tracks import Tracks
 
 LEAST_POWER = 1e-9
 """Powers below this are inverted as if they were this large (0.3 um of air)."""
@@ -21,9 +20,8 @@ STEPS = 6
 """Steps of Newton's method; five reach double precision from 1e-9 to 1e6 radiation lengths."""
 
 
-def squared_angle(before: Tracks, after: Tracks) -> Float[Tensor, " mu"]:
-    """Square of the angle between the directions before and after [rad2]."""
-    s1, s2 = before.slope.t(), after.slope.t()
+def squared_angle(s1: Float[Tensor, "2 ..."], s2: Float[Tensor, "2 ..."]) -> Float[Tensor, "..."]:
+    """Square of the angle between the directions of the slopes before and after [rad2]."""
     d = s2 - s1
     (s1_x, s1_y), (d_x, d_y) = s1, d
     cross = s1_x * d_y - s1_y * d_x
@@ -35,20 +33,27 @@ def squared_angle(before: Tracks, after: Tracks) -> Float[Tensor, " mu"]:
     return torch.where(small, tan2 * (1.0 - tan2 * (2.0 / 3.0)), angle * angle)
 
 
-def angle_noise(before: Tracks, after: Tracks) -> Float[Tensor, " mu"]:
+def angle_noise(
+    s1: Float[Tensor, "2 ..."], s2: Float[Tensor, "2 ..."], var_slopes: Float[Tensor, "2 ..."]
+) -> Float[Tensor, "..."]:
     """Mean square of the angle that the hit resolution alone makes [rad2].
 
     The trace of the covariance of the change of direction in the plane normal to the flight; it is
     what :func:`squared_angle` is too large on average (D-22).
+
+    Args:
+        s1: slopes before.
+        s2: slopes after.
+        var_slopes: sum of their variances.
     """
-    square1, square2 = before.slope.t().square(), after.slope.t().square()
+    square1, square2 = s1.square(), s2.square()
     norm = (1.0 + square1.sum(0)) * (1.0 + square2.sum(0))
-    (x2, y2), (var_x, var_y) = square1, before.var_slope.t() + after.var_slope.t()
+    (x2, y2), (var_x, var_y) = square1, var_slopes
     noise: Tensor = (var_x * (1.0 + y2) + var_y * (1.0 + x2)) / norm
     return noise
 
 
-def power_scale(momentum: Float[Tensor, " mu"]) -> Float[Tensor, " mu"]:
+def power_scale(momentum: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """(beta p / A)^2: scattering power of one squared radian in one plane.
 
     Args:
@@ -100,30 +105,27 @@ def x0_from_scatters(
 
 
 def path_in_box(
-    entry: Float[Tensor, "mu 2"],
-    slope: Float[Tensor, "mu 2"],
-    widths: tuple[float, float],
-    height: float,
-) -> tuple[Float[Tensor, " mu"], Float[Tensor, " mu"]]:
+    entry: Float[Tensor, "2 ..."], slope: Float[Tensor, "2 ..."], box: Float[Tensor, "3"]
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
     """Depths at which straight lines enter and leave a box, counted from its top [m].
 
     Args:
         entry: where the lines cross the plane of the top, from the low corner [m].
         slope: change of position per unit of depth.
-        widths: extent of the box in x and y [m].
-        height: extent in z [m].
+        box: extent of the box in x, y and z [m].
 
     Returns:
         First and last depth in the box; equal for lines that miss it.
     """
+    *widths, height = box.unbind()
     spans = []
-    for at, tan, width in zip(entry.t(), slope.t(), widths, strict=True):
+    for at, tan, width in zip(entry, slope, widths, strict=True):
         steep = torch.where(tan.abs() < 1e-9, 1e-9, tan)
         low, high = -at / steep, (width - at) / steep
         forward = steep > 0
         spans.append((torch.where(forward, low, high), torch.where(forward, high, low)))
     (in_x, out_x), (in_y, out_y) = spans
-    first = torch.where(in_x > in_y, in_x, in_y).clamp(0.0, height)
+    first = torch.where(in_x > in_y, in_x, in_y).clamp_min(0.0).clamp_max(height)
     last = torch.where(out_x < out_y, out_x, out_y).clamp_max(height)
     return first, torch.where(last > first, last, first)
 

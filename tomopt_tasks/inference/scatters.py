@@ -14,6 +14,7 @@ from tomopt_tasks.inference.acceptance import AcceptancePolicy, acceptance
 from tomopt_tasks.inference.hit_views import HitViews
 from tomopt_tasks.inference.poca import Poca, cross_squared, find_poca
 from tomopt_tasks.inference.tracks import TRACK_FITS, TrackFit
+from tomopt_tasks.kernels import kernel
 
 MAX_EXTRAPOLATION = 10.0
 """Tracks that enter or leave further out than this many widths of the volume are dropped."""
@@ -104,15 +105,13 @@ class ScatterBatch(HitViews):
     def valid(self) -> Bool[Tensor, " mu"]:
         """Which muons are kept (spec 5.1, filter)."""
         z_low, z_high = self.volume.z_range
-        reach = MAX_EXTRAPOLATION * self.volume.lw
-        keep = self.tracks_in.valid & self.tracks_out.valid & (self.accepted.detach() > 0)
-        for track, z in ((self.tracks_in, z_high), (self.tracks_out, z_low)):
-            slope = track.slope.detach()
-            where = track.offset.detach() + (track.z - z) * slope
-            keep = keep & (where.abs() < reach).all(1)
-            keep = keep & (slope.abs() < MAX_SLOPE).all(1)
-        angle = cross_squared(self.tracks_in.slope, self.tracks_out.slope).detach()
-        return keep & (angle > 0) & torch.isfinite(angle)
+        top, bottom = (
+            (of.offset.detach() + (of.z - z) * of.slope.detach()).t()
+            for of, z in ((self.tracks_in, z_high), (self.tracks_out, z_low))
+        )
+        slopes = (of.slope.detach().t() for of in (self.tracks_in, self.tracks_out))
+        seen = self.tracks_in.valid & self.tracks_out.valid & (self.accepted.detach() > 0)
+        return _kept(top, bottom, *slopes, seen, MAX_EXTRAPOLATION * self.volume.lw)[0]
 
     @cached_property
     def _parameters(self) -> Float[Tensor, "mu 8"]:
@@ -190,3 +189,19 @@ class ScatterBatch(HitViews):
         lateral = ((xyz[:, :2] >= 0) & (xyz[:, :2] < self.volume.lw)).all(1)
         inside: Tensor = lateral & (xyz[:, 2] >= z_low) & (xyz[:, 2] < z_high)
         return inside
+
+
+@kernel
+def _kept(
+    top: Float[Tensor, "axis mu"],
+    bottom: Float[Tensor, "axis mu"],
+    slope_in: Float[Tensor, "axis mu"],
+    slope_out: Float[Tensor, "axis mu"],
+    seen: Bool[Tensor, " mu"],
+    reach: Float[Tensor, " axis"],
+) -> tuple[Bool[Tensor, " mu"]]:
+    """Which tracks enter and leave within reach, are not too steep, and are not parallel."""
+    near = (torch.maximum(top.abs(), bottom.abs()) < reach[:, None]).all(0)
+    steep = torch.maximum(slope_in.abs(), slope_out.abs()).amax(0)
+    angle = cross_squared(slope_in.t(), slope_out.t())
+    return (seen & near & (steep < MAX_SLOPE) & (angle > 0) & torch.isfinite(angle),)

@@ -5,7 +5,6 @@ sum over muons is the product of the matrices (c z) and (x y). Products are form
 muons and formed again in the backward pass, so that the memory of the graph is that of the factors.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tomopt_tasks.inference.axes import SIGMA_FLOOR
+from tomopt_tasks.kernels import kernel
 
 BLOCK = 4096
 """Muons of a volume that are summed at a time; partial sums are added in this order."""
@@ -78,8 +78,8 @@ class _VoxelSums(torch.autograd.Function):
         (n_volumes, _, n_muons), shape = turned[0].shape, [factor.shape[1] for factor in turned]
         total = turned[0].new_zeros(n_volumes, shape[0] * shape[1], shape[2] * shape[3])
         for some, part in _pieces(n_volumes, n_muons, total.shape[2]):
-            channels, z, x, y = (factor[some, :, part] for factor in turned)
-            total[some] += _products(channels, z) @ _products(x, y).transpose(1, 2)
+            (piece,) = _sums.run(*(factor[some, :, part] for factor in turned))
+            total[some] += piece
         return total.view(n_volumes, *shape)
 
     @staticmethod
@@ -91,16 +91,35 @@ class _VoxelSums(torch.autograd.Function):
         result = [torch.empty_like(factor) for factor in turned]
         for some, part in _pieces(n_volumes, n_muons, slope.shape[2]):
             factors = [factor[some, :, part] for factor in turned]
-            for whole, piece in zip(result, _backward(factors, slope[some]), strict=True):
+            for whole, piece in zip(result, _sums_slopes.run(*factors, slope[some]), strict=True):
                 whole[some, :, part] = piece
         return tuple(gradient.transpose(1, 2) for gradient in result)
 
 
-def _backward(
-    factors: Sequence[Tensor], slope: Float[Tensor, "vol row column"]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+@kernel
+def _sums(
+    channels: Float[Tensor, "vol channel mu"],
+    z: Float[Tensor, "vol z mu"],
+    x: Float[Tensor, "vol x mu"],
+    y: Float[Tensor, "vol y mu"],
+) -> tuple[Float[Tensor, "vol row column"]]:
+    return (_products(channels, z) @ _products(x, y).transpose(1, 2),)
+
+
+@kernel
+def _sums_slopes(
+    channels: Float[Tensor, "vol channel mu"],
+    z: Float[Tensor, "vol z mu"],
+    x: Float[Tensor, "vol x mu"],
+    y: Float[Tensor, "vol y mu"],
+    slope: Float[Tensor, "vol row column"],
+) -> tuple[
+    Float[Tensor, "vol channel mu"],
+    Float[Tensor, "vol z mu"],
+    Float[Tensor, "vol x mu"],
+    Float[Tensor, "vol y mu"],
+]:
     """Derivatives with respect to the four factors of one piece."""
-    channels, z, x, y = factors
     by_row = (slope @ _products(x, y)).unflatten(1, (channels.shape[1], -1))
     by_column = (slope.transpose(1, 2) @ _products(channels, z)).unflatten(1, (x.shape[1], -1))
     by_channel, by_x = by_row * z[:, None], by_column * y[:, None]
@@ -141,9 +160,9 @@ class _LayerSums(torch.autograd.Function):
         n_x, n_y = len(x_edges) + 1, len(y_edges) + 1
         total = layer.new_zeros((*layer.shape[:2], n_x, n_y))
         for some, part in _pieces(len(layer), layer.shape[2], layer.shape[1] * max(n_x, n_y)):
-            x = box_shares(x_start[some, :, part], x_end[some, :, part], x_edges)
-            y = box_shares(y_start[some, :, part], y_end[some, :, part], y_edges)
-            total[some] += x.mul_(layer[some, :, None, part]) @ y.transpose(2, 3)
+            muons = (of[some, :, part] for of in (layer, x_start, x_end, y_start, y_end))
+            (piece,) = _boxes.run(*muons, x_edges, y_edges)
+            total[some] += piece
         return total
 
     @staticmethod
@@ -154,17 +173,53 @@ class _LayerSums(torch.autograd.Function):
         by_x_edge, by_y_edge = _steps(grads[0]), _steps(grads[0].transpose(2, 3))
         n_cells = max(len(x_edges), len(y_edges)) + 1
         for some, part in _pieces(len(layer), layer.shape[2], layer.shape[1] * n_cells):
-            x = _Overlap.of(x_start[some, :, part], x_end[some, :, part], x_edges)
-            y = _Overlap.of(y_start[some, :, part], y_end[some, :, part], y_edges)
-            weight = layer[some, :, None, part]
-            by_x = by_x_edge[some] @ y.shares()
-            by_y = by_y_edge[some, :, :-1] @ x.shares().mul_(weight)
-            by_x, last = by_x[..., :-1, :], by_x[..., -1, :]
-            by_layer = (x.covered * by_x).sum(2).add_(last)
-            pieces = (by_layer, *x.slopes(by_x.mul_(weight)), *y.slopes(by_y))
+            muons = (of[some, :, part] for of in (layer, x_start, x_end, y_start, y_end))
+            pieces = _box_slopes.run(*muons, x_edges, y_edges, by_x_edge[some], by_y_edge[some])
             for whole, piece in zip(result, pieces, strict=True):
                 whole[some, :, part] = piece
         return result[0], result[1], result[2], None, result[3], result[4], None
+
+
+@kernel
+def _boxes(
+    layer: Float[Tensor, "vol z mu"],
+    x_start: Float[Tensor, "vol z mu"],
+    x_end: Float[Tensor, "vol z mu"],
+    y_start: Float[Tensor, "vol z mu"],
+    y_end: Float[Tensor, "vol z mu"],
+    x_edges: Float[Tensor, " x_edge"],
+    y_edges: Float[Tensor, " y_edge"],
+) -> tuple[Float[Tensor, "vol z x y"]]:
+    x, y = box_shares(x_start, x_end, x_edges), box_shares(y_start, y_end, y_edges)
+    return (x.mul_(layer[:, :, None]) @ y.transpose(2, 3),)
+
+
+@kernel
+def _box_slopes(
+    layer: Float[Tensor, "vol z mu"],
+    x_start: Float[Tensor, "vol z mu"],
+    x_end: Float[Tensor, "vol z mu"],
+    y_start: Float[Tensor, "vol z mu"],
+    y_end: Float[Tensor, "vol z mu"],
+    x_edges: Float[Tensor, " x_edge"],
+    y_edges: Float[Tensor, " y_edge"],
+    by_x_edge: Float[Tensor, "vol z x y"],
+    by_y_edge: Float[Tensor, "vol z y x"],
+) -> tuple[
+    Float[Tensor, "vol z mu"],
+    Float[Tensor, "vol z mu"],
+    Float[Tensor, "vol z mu"],
+    Float[Tensor, "vol z mu"],
+    Float[Tensor, "vol z mu"],
+]:
+    """Derivatives with respect to what muons have, given those of :func:`_steps`."""
+    x, y = _Overlap.of(x_start, x_end, x_edges), _Overlap.of(y_start, y_end, y_edges)
+    weight = layer[:, :, None]
+    by_x = by_x_edge @ y.shares()
+    by_y = by_y_edge[:, :, :-1] @ x.shares().mul_(weight)
+    by_x, last = by_x[..., :-1, :], by_x[..., -1, :]
+    by_layer = (x.covered * by_x).sum(2).add_(last)
+    return by_layer, *x.slopes(by_x.mul_(weight)), *y.slopes(by_y)
 
 
 def _steps(by_cell: Float[Tensor, "vol z cell other"]) -> Float[Tensor, "vol z cell other"]:
@@ -211,14 +266,9 @@ class _Overlap(NamedTuple):
 
     def shares(self) -> Float[Tensor, "*layer cell mu"]:
         """Share of each cell."""
-        *layer, n_edges, n_muons = self.covered.shape
-        shares = self.covered.new_ones((*layer, n_edges + 1, n_muons))
-        if n_edges:
-            below, above = self.covered[..., :-1, :], self.covered[..., 1:, :]
-            shares[..., 0, :] = self.covered[..., 0, :]
-            torch.sub(above, below, out=shares[..., 1:-1, :])
-            shares[..., -1, :] -= self.covered[..., -1, :]
-        return shares
+        covered = self.covered
+        ends = covered.new_zeros((*covered.shape[:-2], 1, covered.shape[-1]))
+        return torch.cat([covered, ends + 1.0], -2).sub_(torch.cat([ends, covered], -2))
 
     def slopes(self, by_covered: Float[Tensor, "*layer edge mu"]) -> tuple[Tensor, Tensor]:
         """Derivatives with respect to the two ends; overwrites those to ``covered``."""

@@ -8,13 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopt_tasks.inference.measured import MeasuredMuons, measured_muons
 from tomopt_tasks.inference.poca import Poca
 from tomopt_tasks.inference.power import x0_from_scatters
 from tomopt_tasks.inference.reduced import Scatters
 from tomopt_tasks.inference.tracks import Tracks
 from tomopt_tasks.inference.volume import AbsVolumeInferrer, merge
 from tomopt_tasks.inference.x0_compat import TomOptX0
-from tomopt_tasks.inference.x0_map import MeasuredMuons, UnbiasedX0, VoxelGrid, poca_shares
+from tomopt_tasks.inference.x0_map import UnbiasedX0, VoxelGrid, poca_shares
 
 X0Method = UnbiasedX0 | TomOptX0
 """How scattering is turned into radiation lengths."""
@@ -81,15 +82,14 @@ class AbsX0Inferrer(AbsVolumeInferrer):
             sigma=self.merged(lambda batch: batch.poca.sigma),
             valid=self.merged(lambda batch: batch.poca.valid),
         )
-        weight = self.merged(self.compute_efficiency)
-        momentum = self.merged(self.reconstructed_momentum)
-        numbers = [poca.xyz, poca.sigma, before.offset, before.slope, after.slope]
-        numbers += [before.var_slope, after.var_slope, weight[:, None], momentum[:, None]]
-        rows = torch.cat([of_muons.detach().t() for of_muons in numbers])
-        finite = torch.isfinite(rows.sum(0))  # as all of them are
-        used = finite & poca.valid & self.merged(lambda batch: batch.valid)
-        muons = MeasuredMuons(before, after, poca, weight, momentum, used, self.n_volumes)
-        return muons.cleaned()
+        return measured_muons(
+            (before, after),
+            poca,
+            self.merged(self.compute_efficiency),
+            self.merged(self.reconstructed_momentum),
+            self.merged(lambda batch: batch.valid),
+            self.n_volumes,
+        )
 
     def _merged_tracks(self, pick: Callable[[Scatters], Tracks]) -> Tracks:
         tracks = [pick(batch) for batch in self.scatter_batches]

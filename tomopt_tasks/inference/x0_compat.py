@@ -15,9 +15,10 @@ from torch import Tensor
 
 from tomopt_tasks.inference import variables
 from tomopt_tasks.inference.axes import SIGMA_FLOOR
+from tomopt_tasks.inference.measured import MeasuredMuons
 from tomopt_tasks.inference.power import x0_from_scatters
 from tomopt_tasks.inference.sums import voxel_sums
-from tomopt_tasks.inference.x0_map import MeasuredMuons, VoxelGrid
+from tomopt_tasks.inference.x0_map import VoxelGrid
 from tomopt_tasks.inference.x0_settings import TomOptX0Settings
 
 SHARE_FLOOR = 1e-15

@@ -21,10 +21,10 @@ seen at that mean, and keep all numbers finite (D-10, D-58); what they add vanis
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from tomopt_tasks.inference.axes import (
@@ -33,7 +33,7 @@ from tomopt_tasks.inference.axes import (
     normal_shares,
     uniform_shares,
 )
-from tomopt_tasks.inference.poca import Poca
+from tomopt_tasks.inference.measured import MeasuredMuons
 from tomopt_tasks.inference.power import (
     SPREAD,
     angle_noise,
@@ -43,8 +43,9 @@ from tomopt_tasks.inference.power import (
     thickness,
 )
 from tomopt_tasks.inference.sums import Stretches, layer_sums, voxel_sums
-from tomopt_tasks.inference.tracks import Tracks, columns
+from tomopt_tasks.inference.tracks import Tracks
 from tomopt_tasks.inference.x0_settings import UnbiasedX0Settings
+from tomopt_tasks.kernels import kernel
 
 LEAST_MEAN = 1e-3
 """Least mean density of a volume [1/m]."""
@@ -70,71 +71,6 @@ class VoxelGrid:
         return self.shape[0] * self.size
 
 
-@dataclass(frozen=True, slots=True)
-class MeasuredMuons:
-    """Muons of several volumes, equally many each, volume by volume."""
-
-    before: Tracks
-    """Tracks above, referred to the top of the passive volume."""
-    after: Tracks
-    """Tracks below."""
-    poca: Poca
-    """Points of closest approach."""
-    weight: Float[Tensor, " mu"]
-    """Probability that the muon is accepted."""
-    momentum: Float[Tensor, " mu"]
-    """[GeV]."""
-    used: Bool[Tensor, " mu"]
-    """Whether the muon counts; the others have weight zero."""
-    n_volumes: int
-
-    def cleaned(self) -> "MeasuredMuons":
-        """The same with harmless numbers and no weight for muons that do not count."""
-        return MeasuredMuons(
-            before=_clean_tracks(self.before, self.used),
-            after=_clean_tracks(self.after, self.used),
-            poca=Poca(
-                xyz=_masked(self.poca.xyz, self.used, 0.0),
-                sigma=_masked(self.poca.sigma, self.used, 1.0),
-                valid=self.poca.valid & self.used,
-            ),
-            weight=_masked(self.weight, self.used, 0.0),
-            momentum=_masked(self.momentum, self.used, 1.0),
-            used=self.used,
-            n_volumes=self.n_volumes,
-        )
-
-    def mean(self, values: Float[Tensor, " mu"], by: Float[Tensor, " mu"]) -> Float[Tensor, " vol"]:
-        """Mean of each volume, weighted with ``by``; zero without weight."""
-        total = self.per_volume(by).sum(1)
-        return self.per_volume(values * by).sum(1) / total.clamp_min(1e-30)
-
-    def per_muon(self, values: Float[Tensor, " vol"]) -> Float[Tensor, " mu"]:
-        """The value of its volume for each muon."""
-        return values.repeat_interleave(len(self.weight) // self.n_volumes)
-
-    def per_volume(self, values: Float[Tensor, "mu ..."]) -> Float[Tensor, "vol muons ..."]:
-        """Values with an axis of volumes in front."""
-        rows: Tensor = values.unflatten(0, (self.n_volumes, -1))
-        return rows
-
-
-def _masked(values: Tensor, used: Bool[Tensor, " mu"], fill: float) -> Tensor:
-    return torch.where(used.view(-1, *[1] * (values.ndim - 1)), values, fill)
-
-
-def _clean_tracks(tracks: Tracks, used: Bool[Tensor, " mu"]) -> Tracks:
-    return Tracks(
-        offset=_masked(tracks.offset, used, 0.0),
-        slope=_masked(tracks.slope, used, 0.0),
-        var_offset=_masked(tracks.var_offset, used, 1.0),
-        cov=_masked(tracks.cov, used, 0.0),
-        var_slope=_masked(tracks.var_slope, used, 1.0),
-        z=tracks.z,
-        valid=tracks.valid & used,
-    )
-
-
 class UnbiasedX0(UnbiasedX0Settings):
     """The inversion described at the top of this module."""
 
@@ -142,79 +78,96 @@ class UnbiasedX0(UnbiasedX0Settings):
         """Radiation lengths [m]; finite and positive everywhere."""
         terms = _terms(muons, grid, self)
         power, seen, matter = _sums(muons, terms, grid, self)
-        prior = self.prior_muons * grid.size
-        density = add_prior(power, prior * terms.density) / (matter + prior)
-        if self.log_term:
-            density = density / log_factor(power, seen, terms.mean_power, self.prior_muons)
+        means = (of[:, None, None, None] for of in (terms.density, terms.mean_power))
+        prior = power.new_tensor([self.prior_muons, self.prior_muons * grid.size])
+        (density,) = _DENSITY[self.log_term](power, seen, matter, *means, prior)
         return 1.0 / density.clamp_min(LEAST_DENSITY)
 
 
-@dataclass(frozen=True, slots=True)
-class _Terms:
+class _Terms(NamedTuple):
     """What each muon brings, and the means of its volume."""
 
-    weight: Float[Tensor, " mu"]
-    power: Float[Tensor, " mu"]
-    path: Float[Tensor, " mu"]
-    ends: tuple[Float[Tensor, " mu"], Float[Tensor, " mu"]]
-    spread: Float[Tensor, " mu"]
+    weight: Float[Tensor, "vol mu"]
+    power: Float[Tensor, "vol mu"]
+    path: Float[Tensor, "vol mu"]
+    first: Float[Tensor, "vol mu"]
+    """Depth at which it enters the box [m]."""
+    last: Float[Tensor, "vol mu"]
+    """Depth at which it leaves the box [m]."""
+    spread: Float[Tensor, "vol mu"]
     """Standard deviation of the true depth of the point of closest approach at r = 1 [m]."""
-    density: Float[Tensor, "vol 1 1 1"]
+    density: Float[Tensor, " vol"]
     """Mean power per path [1/m]."""
-    mean_power: Float[Tensor, "vol 1 1 1"]
+    mean_power: Float[Tensor, " vol"]
 
 
 def _terms(muons: MeasuredMuons, grid: VoxelGrid, method: UnbiasedX0) -> _Terms:
-    widths = (grid.shape[1] * grid.size, grid.shape[2] * grid.size)
-    first, last = path_in_box(muons.before.offset, muons.before.slope, widths, grid.height)
-    path = (last - first) * torch.sqrt(1.0 + (muons.before.slope**2).sum(1))
-    crosses = path > 0
-    path = torch.where(crosses, path, 1.0)
-    accepted = torch.where(crosses, muons.weight, 0.0)
-    scale = power_scale(muons.momentum)
-    angle2 = squared_angle(muons.before, muons.after)
-    noise2 = angle_noise(muons.before, muons.after)
-    noise = 0.5 * scale * noise2 if method.subtract_resolution else torch.zeros_like(path)
-    power = 0.5 * scale * angle2 - noise
-    weight, density = _weigh(muons, (accepted, power, path), noise, method.weights)
-    width2 = muons.per_muon(density) * path / scale
-    blur2 = muons.poca.sigma.t()[2] ** 2 * angle2 / width2
-    mean_power = muons.mean(power, weight).clamp_min(1e-6)
-    return _Terms(
-        weight=weight,
-        power=power,
-        path=path,
-        ends=(first, last),
-        spread=torch.sqrt((SPREAD * (last - first)) ** 2 + 2.0 * blur2 + SIGMA_FLOOR**2),
-        density=density[:, None, None, None],
-        mean_power=mean_power[:, None, None, None],
+    before, after = muons.before, muons.after
+    rows = (before.offset, before.slope, after.slope, before.var_slope, after.var_slope)
+    box = [grid.shape[1] * grid.size, grid.shape[2] * grid.size, grid.height]
+    switches = [float(method.subtract_resolution), float(method.weights == "expected")]
+    return _muon_terms(
+        *(of_tracks.t().unflatten(1, (muons.n_volumes, -1)) for of_tracks in rows),
+        *map(muons.per_volume, (muons.poca.sigma.t()[2], muons.weight, muons.momentum)),
+        before.offset.new_tensor(box),
+        before.offset.new_tensor(switches),
     )
 
 
+@kernel
+def _muon_terms(
+    entry: Float[Tensor, "axis vol mu"],
+    slope_in: Float[Tensor, "axis vol mu"],
+    slope_out: Float[Tensor, "axis vol mu"],
+    var_slope_in: Float[Tensor, "axis vol mu"],
+    var_slope_out: Float[Tensor, "axis vol mu"],
+    sigma_z: Float[Tensor, "vol mu"],
+    accepted: Float[Tensor, "vol mu"],
+    momentum: Float[Tensor, "vol mu"],
+    box: Float[Tensor, " xyz"],
+    switches: Float[Tensor, " switch"],
+) -> _Terms:
+    """Terms of muons in a box; two switches: subtract the resolution, weigh by it."""
+    subtract, weigh = switches.unbind()
+    first, last = path_in_box(entry, slope_in, box)
+    path = (last - first) * torch.sqrt(1.0 + slope_in.square().sum(0))
+    crosses = path > 0
+    path = torch.where(crosses, path, 1.0)
+    accepted = torch.where(crosses, accepted, 0.0)
+    scale = power_scale(momentum)
+    angle2 = squared_angle(slope_in, slope_out)
+    noise = subtract * 0.5 * scale * angle_noise(slope_in, slope_out, var_slope_in + var_slope_out)
+    power = 0.5 * scale * angle2 - noise
+    weight, density = _weigh(accepted, power, path, weigh * noise)
+    width2 = density[:, None] * path / scale
+    blur2 = sigma_z**2 * angle2 / width2
+    spread = torch.sqrt((SPREAD * (last - first)) ** 2 + 2.0 * blur2 + SIGMA_FLOOR**2)
+    mean_power = _mean(power, weight).clamp_min(1e-6)
+    return _Terms(weight, power, path, first, last, spread, density, mean_power)
+
+
 def _weigh(
-    muons: MeasuredMuons,
-    terms: tuple[Tensor, Tensor, Tensor],
-    noise: Float[Tensor, " mu"],
-    policy: Literal["expected", "plain"],
-) -> tuple[Float[Tensor, " mu"], Float[Tensor, " vol"]]:
+    accepted: Float[Tensor, "vol mu"],
+    power: Float[Tensor, "vol mu"],
+    path: Float[Tensor, "vol mu"],
+    noise: Float[Tensor, "vol mu"],
+) -> tuple[Float[Tensor, "vol mu"], Float[Tensor, " vol"]]:
     """Weights and mean densities [1/m].
 
     The deflection is Gaussian in two planes, so that the variance of a power is the square of its
     mean, noise included; for the weights in units of that of perfect hits.
     """
-    accepted, power, path = terms
-    weight = accepted
-    density = _density(muons, weight, power, path)
-    for _ in range(2 if policy == "expected" else 0):
-        weight = accepted / (1.0 + noise / (muons.per_muon(density) * path)) ** 2
-        density = _density(muons, weight, power, path)
+    per_path, weight = power / path, accepted
+    density = _mean(per_path, weight * path).clamp_min(LEAST_MEAN)
+    for _ in range(2):
+        weight = accepted / (1.0 + noise / (density[:, None] * path)) ** 2
+        density = _mean(per_path, weight * path).clamp_min(LEAST_MEAN)
     return weight, density
 
 
-def _density(
-    muons: MeasuredMuons, weight: Tensor, power: Tensor, path: Tensor
-) -> Float[Tensor, " vol"]:
-    return muons.mean(power / path, weight * path).clamp_min(LEAST_MEAN)
+def _mean(values: Float[Tensor, "vol mu"], by: Float[Tensor, "vol mu"]) -> Float[Tensor, " vol"]:
+    """Mean of each volume, weighted with ``by``; zero without weight."""
+    return (values * by).sum(1) / by.sum(1).clamp_min(1e-30)
 
 
 def _sums(
@@ -224,9 +177,9 @@ def _sums(
     shares = poca_shares(muons, grid)
     channels = [terms.weight * terms.power, terms.weight]
     if method.share == "voxel":
-        slope2 = (muons.before.slope**2).sum(1)
+        slope2 = muons.per_volume((muons.before.slope**2).sum(1))
         channels.append(terms.weight * grid.size * torch.sqrt(1.0 + slope2))
-    sums = voxel_sums(muons.per_volume(columns(*channels)), *shares)
+    sums = voxel_sums(torch.stack(channels, 1).transpose(1, 2), *shares)
     if method.share == "voxel":
         return sums[:, 0], sums[:, 1], sums[:, 2]
     return sums[:, 0], sums[:, 1], _matter(muons, terms, grid)
@@ -252,33 +205,75 @@ def poca_shares(
 def _matter(muons: MeasuredMuons, terms: _Terms, grid: VoxelGrid) -> Float[Tensor, "vol z x y"]:
     """Weighted path per voxel, shared in depth like the power of uniform matter."""
     n_z, n_x, n_y = grid.shape
-    first, last = terms.ends
-    entry = muons.before.offset
+    entry, slope = (of.t().unflatten(1, (muons.n_volumes, -1)) for of in _line(muons.before))
     borders = inner_edges(0.0, grid.size, entry, n_z)
-    in_layer = uniform_shares(0.5 * (first + last), 0.5 * terms.spread, borders).t().flip(0)
-    layer = terms.weight * terms.path * in_layer
-    # depths of upper and lower face of each layer, lowest layer first, within the box
+    middle = 0.5 * (terms.first + terms.last)
+    in_layer = uniform_shares(middle, 0.5 * terms.spread, borders).movedim(-1, 1).flip(1)
+    layer = (terms.weight * terms.path)[:, None] * in_layer
     faces = torch.arange(n_z, -1, -1, dtype=entry.dtype, device=entry.device) * grid.size
+    x, y = _faces(entry, slope, terms.first, terms.last, faces)
+    stretches = [
+        Stretches(at[:, 1:], at[:, :-1], inner_edges(0.0, grid.size, entry, n_cells))
+        for at, n_cells in ((x, n_x), (y, n_y))
+    ]
+    return layer_sums(layer, *stretches)
+
+
+def _line(track: Tracks) -> tuple[Float[Tensor, "mu 2"], Float[Tensor, "mu 2"]]:
+    return track.offset, track.slope
+
+
+@kernel
+def _faces(
+    entry: Float[Tensor, "axis vol mu"],
+    slope: Float[Tensor, "axis vol mu"],
+    first: Float[Tensor, "vol mu"],
+    last: Float[Tensor, "vol mu"],
+    faces: Float[Tensor, " face"],
+) -> tuple[Float[Tensor, "vol face mu"], Float[Tensor, "vol face mu"]]:
+    """Where lines cross the faces of the layers at some depths, within the box, in x and in y."""
+    first, last = first[:, None], last[:, None]
     depth = torch.where(faces[:, None] < last, faces[:, None], last)
     depth = torch.where(depth > first, depth, first)
-    stretches = []
-    for start, slope, n_cells in zip(entry.t(), muons.before.slope.t(), (n_x, n_y), strict=True):
-        face = _by_layer(muons, start + depth * slope)
-        edges = inner_edges(0.0, grid.size, entry, n_cells)
-        stretches.append(Stretches(face[:, 1:], face[:, :-1], edges))
-    return layer_sums(_by_layer(muons, layer), *stretches)
+    x, y = entry[:, :, None] + depth * slope[:, :, None]
+    return x, y
 
 
-def _by_layer(muons: MeasuredMuons, rows: Float[Tensor, "z mu"]) -> Float[Tensor, "vol z muons"]:
-    by_volume: Tensor = rows.unflatten(1, (muons.n_volumes, -1))
-    return by_volume.transpose(0, 1)
+@kernel
+def _density(
+    power: Float[Tensor, "vol z x y"],
+    seen: Float[Tensor, "vol z x y"],
+    matter: Float[Tensor, "vol z x y"],
+    density: Float[Tensor, "vol one one one"],
+    mean_power: Float[Tensor, "vol one one one"],
+    prior: Float[Tensor, " 2"],
+) -> tuple[Float[Tensor, "vol z x y"]]:
+    """Density of radiation lengths of each voxel [1/m]; ``prior``: imaginary muons, their path."""
+    (plain,) = _plain_density.function(power, seen, matter, density, mean_power, prior)
+    return (plain / log_factor(power, seen, mean_power, prior[0]),)
+
+
+@kernel
+def _plain_density(
+    power: Float[Tensor, "vol z x y"],
+    seen: Float[Tensor, "vol z x y"],  # noqa: ARG001
+    matter: Float[Tensor, "vol z x y"],
+    density: Float[Tensor, "vol one one one"],
+    mean_power: Float[Tensor, "vol one one one"],  # noqa: ARG001
+    prior: Float[Tensor, " 2"],
+) -> tuple[Float[Tensor, "vol z x y"]]:
+    """The same without Highland's logarithm."""
+    return (add_prior(power, prior[1] * density) / (matter + prior[1]),)
+
+
+_DENSITY = {True: _density, False: _plain_density}
 
 
 def log_factor(
     power: Float[Tensor, "vol z x y"],
     seen: Float[Tensor, "vol z x y"],
     mean_power: Float[Tensor, "vol 1 1 1"],
-    prior_muons: float,
+    prior_muons: Float[Tensor, ""],
 ) -> Float[Tensor, "vol z x y"]:
     """Power over radiation lengths at the mean power of the muons of each voxel.
 

@@ -4,9 +4,11 @@ import importlib
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, TypedDict
 
+from tomopt_tasks.caching.device import compiled
 from tomopt_tasks.core import Config
 from tomopt_tasks.planning import inputs
 from tomopt_tasks.planning.plan import KINDS, Stage
@@ -78,11 +80,19 @@ def perform(work: Work) -> dict[str, Any]:
         executed.append(work["key"])
         begun = time.perf_counter()
         try:
-            ref = body(store, work["key"], settings, parents)
+            with _kernels():
+                ref = body(store, work["key"], settings, parents)
         except KeyCollision as collision:
             ref = _first(store, collision)
         seconds[work["key"]] = time.perf_counter() - begun
     return ref.model_dump(mode="json")
+
+
+def _kernels() -> AbstractContextManager[None]:
+    """Kernels run as the keys say."""
+    from tomopt_tasks import kernels  # noqa: PLC0415 - brings torch along
+
+    return kernels.compiling(on=compiled())
 
 
 def _first(store: Store, collision: KeyCollision) -> Ref:

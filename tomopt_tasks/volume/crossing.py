@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tomopt_tasks.kernels import kernel
 from tomopt_tasks.scattering.moments import Moments
 
 _NUDGE = 1.0e-18
@@ -39,15 +40,6 @@ class Layer(NamedTuple):
     def other(self, number: int) -> "Layer":
         """The same voxels with another of their densities."""
         return self._replace(density=self.others[number], others=())
-
-
-class Piece(NamedTuple):
-    """Part of a flight that crosses at most one border along each axis."""
-
-    density: tuple[Tensor, Tensor, Tensor]
-    """Before the first border, between the two, behind the second."""
-    left: Float[Tensor, "2 mu"]
-    """Depth of the piece that is left at the border along x and along y; 0: not crossed."""
 
 
 def pad_density(density: Float[Tensor, "vol z x y"]) -> Float[Tensor, "z cell"]:
@@ -78,7 +70,7 @@ def cross_layer(
         slope: tan_x and tan_y; a flight takes as many turns as its larger slope, rounded up.
     """
     slope = slope + _NUDGE
-    total = _integrate(_cut(layer, position, slope))
+    total = _integrate(layer, position, slope)
     size = slope.detach().abs()
     larger = size[0].maximum(size[1])
     steep = (larger > 1.0).nonzero().squeeze(1)
@@ -105,7 +97,7 @@ def _cut_steep(
     tan = slope.index_select(1, rows).mul_(step)
     at = position.index_select(1, rows).addcmul_(k, tan)
     part = layer._replace(first_cell=layer.first_cell.index_select(0, rows))
-    lifted = _lift(_integrate(_cut(part, at, tan)), step, 1.0 - (k + 1.0) * step)
+    lifted = _lift(_integrate(part, at, tan), step, 1.0 - (k + 1.0) * step)
     for sums, more in zip(total, lifted, strict=True):
         sums.index_fill_(0, steep, 0.0)
         if sums.is_cuda:  # adds in a fixed order, as index_add_ does on a CPU
@@ -124,36 +116,44 @@ def _lift(moments: Moments, step: Float[Tensor, " n"], below: Float[Tensor, " n"
     return Moments(total, lever + swung, lever2 + below * (2.0 * lever + swung))
 
 
-def _integrate(piece: Piece) -> Moments:
-    """The integrals over a piece of depth 1."""
-    before, between, behind = piece.density
-    left_x, left_y = piece.left
-    first, second = left_x.maximum(left_y), left_x.minimum(left_y)
-    rise_1, rise_2 = (between - before) * first, (behind - between) * second
-    total = (before + rise_1).add_(rise_2)
-    rise_1, rise_2 = rise_1 * first, rise_2 * second
-    lever = (before + rise_1).add_(rise_2)
-    lever2 = before.addcmul(rise_1, first).addcmul_(rise_2, second)
-    return Moments(total, lever.mul_(1.0 / 2.0), lever2.mul_(1.0 / 3.0))
+def _integrate(
+    layer: Layer, position: Float[Tensor, "2 mu"], slope: Float[Tensor, "2 mu"]
+) -> Moments:
+    """The integrals over a depth of 1, with slopes of at most 1; those of others mean nothing."""
+    n_x, n_y = layer.shape
+    last = layer.density.new_tensor([n_x + 1.0, n_y + 1.0])
+    width = torch.tensor(n_y + 2 * _PAD, dtype=torch.int32, device=layer.density.device)
+    return Moments(*_shallow(layer.density, layer.first_cell, last, width, position, slope))
 
 
-def _cut(layer: Layer, position: Float[Tensor, "2 mu"], slope: Float[Tensor, "2 mu"]) -> Piece:
-    """What a flight meets on a depth of 1, with slopes of at most 1."""
-    (n_x, n_y), width = layer.shape, layer.shape[1] + 2 * _PAD
+@kernel
+def _shallow(
+    density: Float[Tensor, " voxel"],
+    first_cell: Int[Tensor, " mu"],
+    last: Float[Tensor, " xy"],
+    width: Int[Tensor, ""],
+    position: Float[Tensor, "xy mu"],
+    slope: Float[Tensor, "xy mu"],
+) -> tuple[Float[Tensor, " mu"], Float[Tensor, " mu"], Float[Tensor, " mu"]]:
+    """See :func:`_integrate`: a flight meets three cells at most.
+
+    ``last`` are the last cells that are looked up, ``width`` is how far apart their rows are.
+    """
     cell, way = position.detach().floor(), slope.detach().sign()
     border = way.clamp(min=0.0).add_(cell)
     left = (1.0 - border.sub_(position) / slope).clamp_(min=0.0)
-    cell[0].clamp_(-2.0, n_x + 1.0)
-    cell[1].clamp_(-2.0, n_y + 1.0)
+    cell = cell.clamp(min=-2.0).minimum(last[:, None])
     (x, y), (over_x, over_y) = cell.int(), way.int()
-    before = layer.first_cell.add(y).add_(x, alpha=width)
-    between = before + over_y
-    behind = between + over_x.mul_(width)
+    first = first_cell + y + x * width
+    between = first + over_y
+    third = between + over_x * width
     # a product: a choice by a mask takes twenty times as long where it goes either way
-    between.add_((left[0] > left[1]) * over_x.sub_(over_y))
-    density = (_look_up(layer, before), _look_up(layer, between), _look_up(layer, behind))
-    return Piece(density, left)
-
-
-def _look_up(layer: Layer, index: Int[Tensor, " mu"]) -> Float[Tensor, " mu"]:
-    return layer.density.index_select(0, index)
+    second = between + (left[0] > left[1]) * (over_x * width - over_y)
+    before, between, behind = (density.index_select(0, of) for of in (first, second, third))
+    longer, shorter = left[0].maximum(left[1]), left[0].minimum(left[1])
+    rise_1, rise_2 = (between - before) * longer, (behind - between) * shorter
+    total = (before + rise_1).add_(rise_2)
+    rise_1, rise_2 = rise_1 * longer, rise_2 * shorter
+    lever = (before + rise_1).add_(rise_2)
+    lever2 = before.addcmul(rise_1, longer).addcmul_(rise_2, shorter)
+    return total, lever.mul_(1.0 / 2.0), lever2.mul_(1.0 / 3.0)

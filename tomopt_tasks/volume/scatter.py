@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopt_tasks.kernels import kernel
 from tomopt_tasks.scattering.highland import (
     highland_scale,
     log_offset,
@@ -67,18 +68,56 @@ class Scatterer:
                 the voxels, and added to the flight in the precision of the flight.
         """
         position, slope = flight.position.to(normal), flight.slope.to(normal)
-        matter = along_path(cross_layer(layer, position, slope), secant_of(slope))
-        power, depth = self._power(matter, flight.depth)
-        kicks, shifts = draw_kicks(power, self.scale, normal)
-        return flight.go_on(*scatter_slopes(slope, kicks, shifts), depth)
+        matter = cross_layer(layer, position, slope)
+        power, depth = self._power(matter, slope, flight.depth)
+        return flight.go_on(*_kicked(slope, *power, self.scale, normal), depth)
 
-    def _power(self, matter: Moments, depth: Depth) -> tuple[Moments, Depth]:
-        """Moments of the scattering power in a layer, and the depth below it."""
-        power = matter
+    def _power(
+        self, matter: Moments, slope: Float[Tensor, "2 mu"], depth: Depth
+    ) -> tuple[Moments, Depth]:
+        """Moments of the scattering power along the path in a layer, and the depth below it."""
         if self.settings.log_term == "path":
             if self.settings.energy_loss:  # the bracket of slower muons, above the layer too
                 depth = Depth(depth.matter, path_power(depth.matter, self.offset))
-            power, depth = power_moments(matter, depth, self.offset)
+            *moments, behind, above = _path_power(slope, *matter, *depth, self.offset)
+            power, depth = Moments(*moments), Depth(behind, above)
+        else:
+            power = along_path(matter, secant_of(slope))
         if self.settings.displacement_sign < 0:
             power = shift_lever(power, self.step)
         return power, depth
+
+
+@kernel
+def _path_power(
+    slope: Float[Tensor, "xy mu"],
+    total: Float[Tensor, " mu"],
+    lever: Float[Tensor, " mu"],
+    lever2: Float[Tensor, " mu"],
+    matter: Float[Tensor, " mu"],
+    power: Float[Tensor, " mu"],
+    offset: Float[Tensor, " mu"],
+) -> tuple[
+    Float[Tensor, " mu"],
+    Float[Tensor, " mu"],
+    Float[Tensor, " mu"],
+    Float[Tensor, " mu"],
+    Float[Tensor, " mu"],
+]:
+    """Moments of the scattering power, matter and power behind the layer."""
+    along = along_path(Moments(total, lever, lever2), secant_of(slope))
+    moments, depth = power_moments(along, Depth(matter, power), offset)
+    return *moments, *depth
+
+
+@kernel
+def _kicked(
+    slope: Float[Tensor, "xy mu"],
+    total: Float[Tensor, " mu"],
+    lever: Float[Tensor, " mu"],
+    lever2: Float[Tensor, " mu"],
+    scale: Float[Tensor, " mu"],
+    normal: Float[Tensor, "number mu"],
+) -> tuple[Float[Tensor, "xy mu"], Float[Tensor, "xy mu"]]:
+    """Change of the slopes, and the shift of the crossing of the lower face."""
+    return scatter_slopes(slope, *draw_kicks(Moments(total, lever, lever2), scale, normal))

@@ -23,7 +23,7 @@ MEMORY = 1 << 30
 """Bytes that the graphs of the scans of one update may hold; changes no result."""
 NUMBERS_PER_MUON = 750
 """Numbers that the graph of a scan holds for each muon, at most."""
-NUMBERS_IN_PIECES = 320
+NUMBERS_IN_PIECES = 340
 """The same for a volume whose muons are measured in pieces, without those of one piece."""
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tomopt_tasks.inference import closest
+from tomopt_tasks import kernels
 from tomopt_tasks.inference.closest import LinePair, midpoints
 
 F64 = torch.float64
@@ -76,7 +76,7 @@ def test_blocks_change_no_more_than_rounding(monkeypatch: pytest.MonkeyPatch) ->
         return [found.at, found.variance, *torch.autograd.grad(total, lines)]
 
     whole = results()
-    monkeypatch.setattr(closest, "BLOCK", 16)
+    monkeypatch.setattr(kernels, "BLOCK", 16)
     for one, other in zip(whole, results(), strict=True):
         torch.testing.assert_close(
             one, other, rtol=1e-11, atol=1e-13 * float(one.detach().abs().max())
