@@ -35,6 +35,7 @@ def test_arms_take_turns_and_the_first_call_is_not_timed() -> None:
 
 def test_no_ratio_is_quoted_from_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "CASES", (Case("small", 2, 40),))
+    monkeypatch.setattr(command, "ARMS", {"float64": (torch.float64, False)})
     loads = iter([1.0, 9.0])
     busy = timing.Load(2, lambda: next(loads, 1.0))
     assert {row["float64 over it"] for row in command.workloads(1, busy)} == {"not quoted"}
@@ -85,6 +86,7 @@ def test_the_command_prints_tables_and_writes_json(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "CASES", (Case("small", 2, 40),))
+    monkeypatch.setattr(command, "ARMS", {"float64": (torch.float64, False)})
     out = tmp_path / "b.json"
     monkeypatch.setattr("sys.argv", ["bench", "rounding", "--out", str(out)])
     command.main()

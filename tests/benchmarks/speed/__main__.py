@@ -8,6 +8,7 @@ inference, loss, backward, update. The arms of a table take turns within one pro
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -27,7 +28,11 @@ from tests.benchmarks.speed.rounding import gradient_errors
 from tests.benchmarks.speed.timing import Arm, Load, clocked, digits, interleave, ratios, spread
 from tomopt_tasks.store.opening import open_store
 
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
+_PLAIN = {"float64": torch.float64, "float32": torch.float32}
+ARMS = {name: (dtype, False) for name, dtype in _PLAIN.items()}
+"""Name -> precision, and whether kernels are compiled."""
+if shutil.which("g++"):
+    ARMS |= {f"{name}, compiled": (dtype, True) for name, dtype in _PLAIN.items()}
 Rows = list[dict[str, Any]]
 
 
@@ -37,8 +42,8 @@ def workloads(rounds: int, load: Load) -> Rows:
     for case in CASES:
         arms: dict[str, Arm] = {}
         with tempfile.TemporaryDirectory() as folder:
-            for name, dtype in DTYPES.items():
-                step = Step(case, dtype)
+            for name, (dtype, compiled) in ARMS.items():
+                step = Step(case, dtype, compiled=compiled)
                 arms[name] = clocked(step)
                 banked = BankedStep(step, open_store(Path(folder) / name), 2)
                 arms[f"{name}, bank"] = clocked(banked)

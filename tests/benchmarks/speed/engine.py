@@ -19,6 +19,7 @@ from tomopt_tasks.detectors.ladle import get_initial_detector
 from tomopt_tasks.detectors.layer import PanelDetectorLayer
 from tomopt_tasks.detectors.panel import DetectorPanel
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
+from tomopt_tasks.kernels import compiling
 from tomopt_tasks.losses.volumes import VolumeMSELoss
 from tomopt_tasks.losses.voxels import VoxelX0Loss
 from tomopt_tasks.muons.generators import MuonGenerator2016
@@ -99,10 +100,19 @@ class Step:
     Args:
         case: the workload.
         dtype: of hits, inference and loss; muons are transported in float64.
+        compiled: whether kernels run compiled.
         more: further arguments of the wrapper.
     """
 
-    def __init__(self, case: Case, dtype: torch.dtype = torch.float64, **more: Any) -> None:
+    def __init__(
+        self,
+        case: Case,
+        dtype: torch.dtype = torch.float64,
+        *,
+        compiled: bool = False,
+        **more: Any,
+    ) -> None:
+        self.compiled = compiled
         x0, target = scene_of(case.scene)
         pick = torch.linspace(0, len(x0) - 1, case.volumes).round().long()
         self.case, self.x0, self.target = case, x0[pick], target[pick].to(dtype)
@@ -113,24 +123,26 @@ class Step:
 
     def transport(self, replica: int) -> Tensor:
         """A muon bank [vol, mu, 9]."""
-        made, _ = transport(
-            self.x0, self.world, self.muons, HighlandSettings(), SEED, "train", replica
-        )
+        with compiling(on=self.compiled):
+            made, _ = transport(
+                self.x0, self.world, self.muons, HighlandSettings(), SEED, "train", replica
+            )
         return made
 
     def infer(self, state: States) -> None:
         """Hits, inference, loss, backward and update for a bank."""
         callbacks = [SpreadRangeLoss(), PanelCentring()] if self.case.scene == "ladle" else []
-        self.wrapper.fit(
-            n_epochs=1,
-            passive_bs=self.case.volumes,
-            n_mu_per_volume=self.case.muons,
-            mu_bs=self.case.muons,
-            trn_passives=BankedPassives(self.x0, self.target, state),
-            val_passives=None,
-            cbs=callbacks,
-            cb_savepath=self.folder,
-        )
+        with compiling(on=self.compiled):
+            self.wrapper.fit(
+                n_epochs=1,
+                passive_bs=self.case.volumes,
+                n_mu_per_volume=self.case.muons,
+                mu_bs=self.case.muons,
+                trn_passives=BankedPassives(self.x0, self.target, state),
+                val_passives=None,
+                cbs=callbacks,
+                cb_savepath=self.folder,
+            )
 
     def gradients(self) -> dict[str, Tensor]:
         """Gradient of the last step in each parameter of the panels, in float64."""

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.benchmarks.speed.__main__ import DTYPES, about, text
+from tests.benchmarks.speed.__main__ import ARMS, about, text
 from tests.benchmarks.speed.cases import Case
 from tests.benchmarks.speed.engine import Step, grids
 from tests.benchmarks.speed.timing import Load, Took, clocked, interleave, ratios, spread
@@ -79,9 +79,12 @@ def rows_of(
     """One row a workload and precision."""
     rows = []
     for case, theirs, rounds in pairs:
-        ours = {name: clocked(Step(case, dtype)) for name, dtype in DTYPES.items()}
+        ours = {
+            name: clocked(Step(case, dtype, compiled=compiled))
+            for name, (dtype, compiled) in ARMS.items()
+        }
         times = interleave({"TomOpt": lambda _, of=theirs: peer.step(of), **ours}, rounds, load)
-        for name in DTYPES:
+        for name in ARMS:
             found = [
                 ratio * case.total / theirs.total for ratio in ratios(times["TomOpt"], times[name])
             ]
@@ -90,7 +93,7 @@ def rows_of(
                     "workload": case.name,
                     "TomOpt ran": theirs.name,
                     "TomOpt us/muon": times["TomOpt"].per(theirs.total),
-                    "dtype here": name,
+                    "here": name,
                     "here us/muon": times[name].per(case.total),
                     "ratio": spread(found) if load.fair else "not quoted",
                     "pairs_s": [times["TomOpt"].cpu, times[name].cpu],
