@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tomopt_tasks import kernels
 from tomopt_tasks.caching import (
     Sources,
     canonical_json,
@@ -21,6 +22,8 @@ from tomopt_tasks.caching import (
 )
 from tomopt_tasks.caching.device import DEVICE
 from tomopt_tasks.core import Config, UserError
+from tomopt_tasks.runs import body
+from tomopt_tasks.store.opening import open_store
 
 
 class Inputs(Config):
@@ -299,3 +302,58 @@ def test_a_key_holds_the_type_of_the_device_and_nothing_else_of_it(monkeypatch):
         monkeypatch.setenv(device.GPU_MEMORY, bad)
         with pytest.raises(UserError, match=f"TOMOPT_GPU_MEMORY={bad}: is no amount of memory"):
             device.graph_memory("cpu")
+
+
+def test_a_key_says_whether_kernels_are_compiled(monkeypatch):
+    monkeypatch.setattr("tomopt_tasks.caching.device.shutil.which", lambda _: "/usr/bin/g++")
+    monkeypatch.setenv(DEVICE, "cpu")
+    keys = {}
+    for asked in ("", "off", "on", "auto"):
+        monkeypatch.setenv(device.COMPILE, asked)
+        keys[asked] = key()
+    assert keys["on"] == keys["auto"] != keys["off"] == keys[""]
+    monkeypatch.setenv(device.COMPILE, "yes")
+    with pytest.raises(UserError, match="TOMOPT_COMPILE=yes: is no such setting; use on, off or"):
+        numerics()
+
+
+@pytest.mark.parametrize(
+    ("compiler", "place", "why"),
+    [
+        (None, "cpu", r"there is no C\+\+ compiler \(g\+\+, or \$CXX\); install one, or"),
+        ("/usr/bin/g++", "cuda:1", "kernels are compiled for a CPU, but the device is cuda:1, or"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused_or_left(monkeypatch, compiler, place, why):
+    monkeypatch.setattr("tomopt_tasks.caching.device.shutil.which", lambda _: compiler)
+    monkeypatch.setattr(device, "_cuda_devices", lambda: 2)
+    monkeypatch.setenv(DEVICE, place)
+    monkeypatch.setenv(device.COMPILE, "auto")
+    assert not device.compiled()
+    monkeypatch.setenv(device.COMPILE, "on")
+    with pytest.raises(UserError, match=f"TOMOPT_COMPILE=on: {why}"):
+        device.compiled()
+
+
+@pytest.mark.parametrize("asked", ["on", "off"])
+def test_a_body_computes_as_its_key_says(tmp_path, monkeypatch, asked):
+    seen = []
+
+    def evaluate(store, name, settings, parents):
+        seen.append(kernels._on)
+        raise UserError("enough")
+
+    monkeypatch.setattr(body, "bodies", lambda: {"evaluate": evaluate})
+    monkeypatch.setattr(body, "INPUTS", {"evaluate": Inputs})
+    monkeypatch.setattr("tomopt_tasks.caching.device.shutil.which", lambda _: "/usr/bin/g++")
+    monkeypatch.setenv(DEVICE, "cpu")
+    monkeypatch.setenv(device.COMPILE, asked)
+    store = open_store(tmp_path)
+    work = {
+        "store": store.url, "name": "evaluate", "label": "", "key": "0" * 64, "inputs": {},
+        "parents": {},
+    }  # fmt: skip
+    with pytest.raises(UserError, match="enough"):
+        body.perform(work)
+    assert seen == [asked == "on"]
+    assert kernels._on is False

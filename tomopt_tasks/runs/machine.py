@@ -6,9 +6,12 @@ of one kind agree bit by bit; parallelism comes from more processes.
 
 import os
 import platform
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tomopt_tasks.caching.device import compiled
 from tomopt_tasks.core import UserError
 
 THREADS = "TOMOPT_THREADS"
@@ -58,14 +61,23 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads(),
         "vectors": _vectors(),
+        "compiler": _compiler() if compiled() else "",
         "pid": os.getpid(),
     }
 
 
 def same_bits(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two machines ought to give equal bits for equal keys."""
-    decisive = ("system", "threads", "vectors")
-    return all(one.get(name) == other.get(name) for name in decisive)
+    decisive = ("system", "threads", "vectors", "compiler")
+    return all((one.get(name) or "") == (other.get(name) or "") for name in decisive)
+
+
+@cache
+def _compiler() -> str:
+    """What kernels are compiled with, as it names itself."""
+    words = [os.environ.get("CXX") or "g++", "--version"]
+    said = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    return said.partition("\n")[0]
 
 
 def _vectors() -> str:
