@@ -15,7 +15,7 @@ from tomopt_tasks.wrapper.guard_settings import (
     EarlyStoppingSettings,
     Guards,
 )
-from tomopt_tasks.wrapper.guards import build_guards
+from tomopt_tasks.wrapper.guards import build_judges
 
 
 def epochs(study):
@@ -23,7 +23,7 @@ def epochs(study):
 
 
 def test_guards_are_off_unless_they_are_written_down():
-    assert build_guards(Guards()) == []
+    assert build_judges((), Guards(), ()) == []
 
 
 def test_guards_take_their_numbers_from_the_settings():
@@ -31,7 +31,7 @@ def test_guards_take_their_numbers_from_the_settings():
         early=EarlyStoppingSettings(patience=7, min_change=0.5),
         divergence=DivergenceGuardSettings(factor=3.0, patience=2, max_rise=4.0),
     )
-    guard, early = build_guards(guards)
+    guard, early = build_judges((), guards, ())
     assert isinstance(guard, DivergenceGuard)
     assert (guard.factor, guard.patience, guard.max_rise) == (3.0, 2, 4.0)
     assert isinstance(early, EarlyStopping)

@@ -96,7 +96,7 @@ class VolumeLoop:
     def _scan(self, scan: Scan, *, alone: bool) -> None:
         fit = self.fit_params
         for offset in range(len(scan)):
-            self._load(scan, offset)
+            self._load_volume(scan, offset)
             self.hook("on_volume_begin")
         fit.volume_inferrer = self.partial_volume_inferrer(volume=self.volume)
         split = scan.state is not None and torch.is_grad_enabled()
@@ -106,13 +106,13 @@ class VolumeLoop:
         predictions: Predictions | None = None
         for offset in range(len(scan)):
             if len(scan) > 1:
-                self._load(scan, offset)
+                self._load_volume(scan, offset)
             self.hook("on_x0_pred_begin")
             if predictions is None:
                 predictions = self._predictions(scan, split=split)
             self._judge_volume(predictions, offset)
 
-    def _load(self, scan: Scan, offset: int) -> None:
+    def _load_volume(self, scan: Scan, offset: int) -> None:
         """A volume of the scan becomes the present one."""
         layout, target = scan.volumes[offset]
         self.fit_params.volume_id = scan.first + offset
