@@ -195,9 +195,7 @@ def test_every_callback_that_remembers_resumes_in_the_warmup_and_after_it(
 @pytest.mark.parametrize(
     ("optimiser", "schedule"),
     [
-        pytest.param(
-            optimiser, schedule, marks=() if row == column else pytest.mark.long
-        )
+        pytest.param(optimiser, schedule, marks=() if row == column else pytest.mark.long)
         for row, optimiser in enumerate(OPTIMISERS)
         for column, schedule in enumerate(SCHEDULES)
     ],
