@@ -76,11 +76,6 @@ def fit_tracks(lines: Lines, hits: Hits) -> Tracks:
     )
 
 
-def columns(*parts: Float[Tensor, " mu"]) -> Float[Tensor, "mu axis"]:
-    """Numbers of each muon side by side, each column contiguous: arithmetic runs along muons."""
-    return torch.stack(parts).t()
-
-
 def fit_tracks_float32(lines: Lines, hits: Hits) -> Tracks:
     """The same fit to absolute positions in single precision, about the origin of z.
 
