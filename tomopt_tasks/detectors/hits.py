@@ -1,8 +1,7 @@
 """Hits of a batch of muons on a stack of panels, as deviations from the true straight line."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -136,12 +135,7 @@ def _all_hits(
     if hard:
         offset = true_positions(lines, panels.z) - panels.xy
         return _hard_hits(offset, depth, panels, noise)
-    numbers = (panels.xy, panels.span, panels.resolution, panels.efficiency)
-    edges = () if panels.smooth is None else (panels.smooth,)
-    response = _RESPONSES[panels.smooth is not None, panels.soft_resolution]
-    found = response(
-        lines.offset.t(), lines.slope.t(), noise.permute(1, 2, 0), depth, *numbers, *edges
-    )
+    found = _soft_hits(lines, panels, noise.permute(1, 2, 0), depth)
     return Hits(
         depth=depth,
         residual=found.residual.permute(2, 0, 1),
@@ -149,6 +143,33 @@ def _all_hits(
         efficiency=found.efficiency.t(),
         present=torch.ones_like(found.efficiency, dtype=torch.bool).t(),
     )
+
+
+def _soft_hits(
+    lines: Lines,
+    panels: PanelStack,
+    noise: Float[Tensor, "panel axis mu"],
+    depth: Float[Tensor, " panel"],
+) -> "_Measured":
+    offset, slope = lines.offset.t(), lines.slope.t()
+    numbers = (panels.resolution, panels.efficiency)
+    if not panels.soft_resolution:
+        response = _soft_response(_offsets(offset, slope, depth, panels.xy), panels)
+        return _measured(response, noise, *numbers, blurs=False)
+    if panels.smooth is None:
+        return _gaussian_hits(offset, slope, noise, depth, panels.xy, panels.span, *numbers)
+    return _sigmoid_hits(
+        offset, slope, noise, depth, panels.xy, panels.span, *numbers, panels.smooth
+    )
+
+
+def _soft_response(
+    offset: Float[Tensor, "panel axis mu"], panels: PanelStack
+) -> Float[Tensor, "panel axis mu"]:
+    span = panels.span[..., None]
+    if panels.smooth is None:
+        return gaussian_response(offset, span)
+    return sigmoid_response(offset, span, panels.smooth[:, None, None])
 
 
 class _Measured(NamedTuple):
@@ -203,32 +224,6 @@ def _sigmoid_hits(
     where = _offsets(offset, slope, depth, xy)
     response = sigmoid_response(where, span[..., None], smooth[:, None, None])
     return _measured(response, noise, resolution, efficiency)
-
-
-def _sharp_gaussian_hits(
-    offset: Tensor, slope: Tensor, noise: Tensor, depth: Tensor, xy: Tensor, span: Tensor,
-    resolution: Tensor, efficiency: Tensor,
-) -> _Measured:  # fmt: skip
-    response = gaussian_response(_offsets(offset, slope, depth, xy), span[..., None])
-    return _measured(response, noise, resolution, efficiency, blurs=False)
-
-
-def _sharp_sigmoid_hits(
-    offset: Tensor, slope: Tensor, noise: Tensor, depth: Tensor, xy: Tensor, span: Tensor,
-    resolution: Tensor, efficiency: Tensor, smooth: Tensor,
-) -> _Measured:  # fmt: skip
-    where = _offsets(offset, slope, depth, xy)
-    response = sigmoid_response(where, span[..., None], smooth[:, None, None])
-    return _measured(response, noise, resolution, efficiency, blurs=False)
-
-
-_RESPONSES: dict[tuple[bool, bool], Callable[..., Any]] = {
-    (False, True): _gaussian_hits,
-    (True, True): _sigmoid_hits,
-    (False, False): _sharp_gaussian_hits,
-    (True, False): _sharp_sigmoid_hits,
-}
-"""(sigmoid panels, soft edges blur hits) -> hits."""
 
 
 def _without_missed(
