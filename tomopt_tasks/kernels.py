@@ -12,10 +12,11 @@ as well, those of a ``Blockwise`` function by a second kernel.
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -39,6 +40,18 @@ def compiling(*, on: bool = True) -> Iterator[None]:
         _on = before
 
 
+def constants(values: tuple[float, ...], like: Tensor) -> Float[Tensor, " n"]:
+    """Numbers as a tensor like another one; not to be written to, since it is made once."""
+    return _constants(values, like.dtype, like.device)
+
+
+@cache
+def _constants(
+    values: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, " n"]:
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
 Result = TypeVar("Result", bound=Outputs)
 
 
@@ -53,33 +66,35 @@ class kernel(Generic[Result]):  # noqa: N801 - a decorator
         self.function = function
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
-        self._programs: dict[tuple[bool, ...], Program] = {}
+        self._derivatives: dict[tuple[bool, ...], Derivatives] = {}
 
     def __call__(self, *inputs: Tensor) -> Result:
         """What the function gives, compiled or not."""
-        if not self._compiled(inputs):
+        if not self.compiled(inputs):
             return self.function(*inputs)
         if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
-            return self.named(_Traced.apply(self, *inputs))  # type: ignore[no-untyped-call]
+            return Blockwise(self)(*inputs)
         return self.run(*inputs)
 
     def run(self, *inputs: Tensor) -> Result:
         """The same without a graph."""
-        if not self._compiled(inputs):
+        if not self.compiled(inputs):
             return self.function(*inputs)
-        return self.named(self._program(())(inputs))
+        return self.named(self._program(inputs))
 
     def named(self, outputs: Outputs) -> Result:
         """Outputs under the names that the function gives them."""
-        named: Any = self._result(*outputs) if hasattr(self._result, "_fields") else outputs
+        named: Any = self.result(*outputs) if hasattr(self.result, "_fields") else outputs
         result: Result = named
         return result
 
     @cached_property
-    def _result(self) -> Any:
+    def result(self) -> Any:
+        """Type of what it gives."""
         return get_type_hints(self.function)["return"]
 
-    def _compiled(self, inputs: Outputs) -> bool:
+    def compiled(self, inputs: Outputs) -> bool:
+        """Whether it is compiled code that runs for these arguments."""
         if not _on or not inputs[0].is_cpu:
             return False
         return inputs[self._with_muons].numel() > 0
@@ -89,20 +104,15 @@ class kernel(Generic[Result]):  # noqa: N801 - a decorator
         """Which argument tells whether there are any muons at all."""
         return next((k for k, names in enumerate(self.axes) if "mu" in names), 0)
 
-    def slopes(self, inputs: Outputs, needed: tuple[bool, ...], grads: Outputs) -> Outputs:
-        """Derivatives with respect to those of the inputs that need one."""
-        return self._program(needed)((*inputs, *grads))
+    def derivatives(self, needed: tuple[bool, ...]) -> "Derivatives":
+        """Those with respect to some of its arguments, as one more kernel."""
+        if needed not in self._derivatives:
+            self._derivatives[needed] = Derivatives(self, needed)
+        return self._derivatives[needed]
 
-    def _program(self, needed: tuple[bool, ...]) -> "Program":
-        if needed not in self._programs:
-            if needed:
-                axes = (*self.axes, *(a for a, real in self.out_axes if real))
-                function = _slopes_of(self.function, [real for _, real in self.out_axes], needed)
-            else:
-                axes, function = self.axes, self.function
-            tag = "".join("01"[need] for need in needed)
-            self._programs[needed] = Program(self.function, tag, function, axes)
-        return self._programs[needed]
+    @cached_property
+    def _program(self) -> Program:
+        return Program(self.function, "", _in_one(self.function), self.axes)
 
     @cached_property
     def axes(self) -> tuple[Axes, ...]:
@@ -113,13 +123,37 @@ class kernel(Generic[Result]):  # noqa: N801 - a decorator
     @cached_property
     def out_axes(self) -> list[tuple[Axes, bool]]:
         """Names of the axes of every result, and whether it is a real number."""
-        named = hasattr(self._result, "_fields")
-        parts = get_type_hints(self._result).values() if named else get_args(self._result)
+        named = hasattr(self.result, "_fields")
+        parts = get_type_hints(self.result).values() if named else get_args(self.result)
         return [(_names(part), "Float" in part.__name__) for part in parts]
 
 
+class Derivatives:
+    """Derivatives of a kernel as one more: it is computed again, and differentiated by autograd.
+
+    Takes its arguments and the derivatives with respect to its real results.
+
+    Args:
+        of: the kernel.
+        needed: for each of its arguments, whether its derivatives are wanted.
+    """
+
+    def __init__(self, of: kernel[Any], needed: tuple[bool, ...]) -> None:
+        real = [is_real for _, is_real in of.out_axes]
+        self.axes = (*of.axes, *(axes for axes, is_real in of.out_axes if is_real))
+        self.out_axes = [(a, True) for a, need in zip(of.axes, needed, strict=True) if need]
+        self.compiled = of.compiled
+        self._function = _slopes_of(of.function, real, needed)
+        tag = "".join("01"[need] for need in needed)
+        self._program = Program(of.function, tag, _in_one(self._function), self.axes)
+
+    def run(self, *inputs: Tensor) -> Outputs:
+        """The derivatives, compiled or not."""
+        return self._program(inputs) if self.compiled(inputs) else self._function(*inputs)
+
+
 class Blockwise(Generic[Result]):
-    """A function of muons and what is common to them, with derivatives of its own.
+    """A function of muons and what is common to them, whose graph holds its arguments alone.
 
     Muons are independent: not compiled, they are computed block by block, so that all that a block
     needs stays in the caches, and is formed again in the backward pass. Derivatives with respect to
@@ -128,12 +162,20 @@ class Blockwise(Generic[Result]):
     Args:
         forward: the function; muons are the last axis of whatever has them.
         backward: takes its arguments and the derivatives with respect to its real results, gives
-            those with respect to its arguments.
+            those with respect to its arguments; results with names give those of these names, and
+            the others have none. None: autograd's.
     """
 
-    def __init__(self, forward: kernel[Result], backward: kernel[Any]) -> None:
+    def __init__(self, forward: kernel[Result], backward: kernel[Any] | None = None) -> None:
         self.forward = forward
         self.backward = backward
+
+    @cached_property
+    def has_derivative(self) -> list[bool]:
+        """Of each argument, whether ``backward`` gives its derivatives."""
+        names = [name for name in get_type_hints(self.forward.function) if name != "return"]
+        given = getattr(self.backward and self.backward.result, "_fields", names)
+        return [name in given for name in names]
 
     def __call__(self, *inputs: Tensor) -> Result:
         """The results, with their derivatives."""
@@ -146,7 +188,7 @@ class _Blocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, of: Blockwise[Any], *inputs: Tensor) -> Outputs:
         ctx.save_for_backward(*inputs)
-        ctx.of = of
+        ctx.of, ctx.on = of, _on
         outputs = tuple(_by_block(of.forward, inputs))
         ctx.mark_non_differentiable(*(t for t in outputs if not t.is_floating_point()))
         ctx.real = [t.is_floating_point() for t in outputs]
@@ -156,50 +198,83 @@ class _Blocks(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         real = [grad for grad, is_real in zip(grads, ctx.real, strict=True) if is_real]
-        return None, *_by_block(ctx.of.backward, (*ctx.saved_tensors, *real))
+        given, needed = (*ctx.saved_tensors, *real), ctx.needs_input_grad[1:]
+        of, there = ctx.of.backward or ctx.of.forward.derivatives(needed), needed
+        if ctx.of.backward is not None:
+            there = ctx.of.has_derivative
+            if any(need and not has for need, has in zip(needed, there, strict=True)):
+                raise RuntimeError(f"{ctx.of.forward.__name__}: no derivative for all of {needed}")
+        with compiling(on=ctx.on):  # as forward was
+            found = iter(_by_block(of, given))
+        return None, *(next(found) if has else None for has in there)
 
 
-def _by_block(of: kernel[Any], inputs: Outputs) -> Outputs:
-    lengths = [t.shape[-1] for t, axes in zip(inputs, of.axes, strict=True) if axes[-1:] == ("mu",)]
-    if lengths[0] <= BLOCK:
+AnyKernel = kernel[Any] | Derivatives
+
+
+def _by_block(of: AnyKernel, inputs: Outputs) -> Outputs:
+    n_muons = _length("mu", of, inputs)
+    if of.compiled(inputs) or not isinstance(n_muons, int):  # or in a kernel that is translated
         return tuple(of.run(*inputs))
+    blocks = [slice(first, first + BLOCK) for first in range(0, max(n_muons, 1), BLOCK)]
+    return in_pieces(of, inputs, [(slice(None), block) for block in blocks])
+
+
+Pieces = Sequence[tuple[slice, slice]]
+"""Groups of volumes, and blocks of their muons."""
+
+
+def in_pieces(of: AnyKernel, inputs: Outputs, pieces: Pieces) -> Outputs:
+    """What a kernel gives, computed piece by piece; without a graph.
+
+    Results that have muons are joined; others are added up in the order of the pieces.
+
+    Args:
+        of: the kernel; axes called ``vol`` and ``mu`` are cut.
+        inputs: its arguments.
+        pieces: all blocks of a group of volumes follow one another, the first begins at zero.
+    """
+    if len(pieces) == 1:
+        return tuple(of.run(*inputs))
+    lengths = {name: _length(name, of, inputs) for name in ("vol", "mu")}
     whole: list[Tensor] = []
-    for first in range(0, lengths[0], BLOCK):
-        part = slice(first, first + BLOCK)
-        block = (
-            t[..., part] if axes[-1:] == ("mu",) else t
-            for t, axes in zip(inputs, of.axes, strict=True)
-        )
-        pieces = of.run(*block)
-        for k, (piece, (axes, _)) in enumerate(zip(pieces, of.out_axes, strict=True)):
-            muons = axes[-1:] == ("mu",)
-            if first == 0:
-                whole.append(piece.new_empty((*piece.shape[:-1], lengths[0])) if muons else piece)
-            if muons:
-                whole[k][..., part] = piece
-            elif first:
-                whole[k] = whole[k] + piece
+    for some, part in pieces:
+        found = of.run(*(_cut(t, a, some, part) for t, a in zip(inputs, of.axes, strict=True)))
+        for k, (piece, (axes, _)) in enumerate(zip(found, of.out_axes, strict=True)):
+            new = len(whole) == k
+            if new:
+                sizes = zip(axes, piece.shape, strict=True)
+                whole.append(piece.new_empty([lengths.get(name) or n for name, n in sizes]))
+            target = _cut(whole[k], axes, some, part)
+            if new or "mu" in axes or ("vol" in axes and part.start == 0):
+                target.copy_(piece)
+            else:
+                target.add_(piece)
     return tuple(whole)
 
 
-class _Traced(torch.autograd.Function):
-    """Forward and backward of a compiled :class:`kernel`."""
+def _length(name: str, of: AnyKernel, inputs: Outputs) -> int | torch.SymInt | None:
+    """Length of an axis."""
+    every = zip(inputs, of.axes, strict=True)
+    return next((t.shape[axes.index(name)] for t, axes in every if name in axes), None)
 
-    @staticmethod
-    def forward(ctx: Any, of: kernel[Any], *inputs: Tensor) -> Outputs:
-        ctx.save_for_backward(*inputs)
-        ctx.of = of
-        outputs = tuple(of.run(*inputs))
-        ctx.mark_non_differentiable(*(t for t in outputs if not t.is_floating_point()))
-        return outputs
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        needed = ctx.needs_input_grad[1:]
-        real = [g for g, (_, is_real) in zip(grads, ctx.of.out_axes, strict=True) if is_real]
-        found = iter(ctx.of.slopes(ctx.saved_tensors, needed, tuple(real)))
-        return None, *(next(found) if need else None for need in needed)
+def _cut(tensor: Tensor, axes: Axes, some: slice, part: slice) -> Tensor:
+    """The part of a tensor that belongs to some volumes and some muons."""
+    return tensor[tuple([{"vol": some, "mu": part}.get(name, _ALL) for name in axes])]
+
+
+_ALL = slice(None)
+
+
+def _in_one(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
+    """The function with all kernels in it as a part of it, and results as a kernel takes them."""
+
+    def whole(*tensors: Tensor) -> Outputs:
+        with compiling(on=False):
+            return tuple(result.contiguous() for result in function(*tensors))
+
+    return whole
 
 
 def _slopes_of(
@@ -216,9 +291,14 @@ def _slopes_of(
         with torch.enable_grad():
             results = function(*leaves)
         chosen = [result for result, is_real in zip(results, real, strict=True) if is_real]
+        pairs = [(r, g) for r, g in zip(chosen, grads, strict=True) if r.requires_grad]
         wanted = [leaf for leaf, need in zip(leaves, needed, strict=True) if need]
         found = torch.autograd.grad(
-            chosen, wanted, list(grads), allow_unused=True, materialize_grads=True
+            [result for result, _ in pairs],
+            wanted,
+            [grad for _, grad in pairs],
+            allow_unused=True,
+            materialize_grads=True,
         )
         return tuple(found)
 

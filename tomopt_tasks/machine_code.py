@@ -10,7 +10,7 @@ import platform
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from inspect import unwrap
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_EXAMPLES = {"mu": 307, "vol": 211, "voxel": 1009}
+_EXAMPLES = {"mu": 307, "vol": 211, "voxel": 1009, "piece": 401}
 """Lengths in examples: unlike any static one, since a tracer takes equal lengths for one."""
 ANY_LENGTH = tuple(_EXAMPLES)
 """Axes of any length; all others are static."""
@@ -68,7 +68,8 @@ class Program:
 
     def _load(self, signature: Any, inputs: Outputs) -> Any:
         name = self.source.__name__.strip("_")
-        about = (fingerprint(self.source), self.tag, str(signature), self.axes, _machine())
+        code = [fingerprint(part) for part in (self.source, self.function, _compile)]
+        about = (code, self.tag, str(signature), self.axes, _machine())
         file = folder() / f"{name}-{hashlib.sha256(repr(about).encode()).hexdigest()[:24]}.pt2"
         if not file.exists():
             _compile(self.function, self.axes, inputs, file)
@@ -112,19 +113,33 @@ def fingerprint(function: Callable[..., Any]) -> str:
 
 
 def _gather(thing: Any, found: dict[str, str], package: str) -> None:
-    thing = unwrap(getattr(thing, "function", thing))
-    if not isinstance(thing, FunctionType):
+    for function in _functions(thing):
+        name = f"{function.__module__}.{function.__qualname__}"
+        if name in found or function.__module__.partition(".")[0] != package:
+            continue
+        found[name] = repr(list(_texts(function.__code__)))
+        for used in {n for code in _codes(function.__code__) for n in code.co_names}:
+            value = function.__globals__.get(used)
+            if isinstance(value, (int, float, str)):
+                found[f"{name}:{used}"] = repr(value)
+            _gather(value, found, package)
+
+
+def _functions(thing: Any) -> Iterator[FunctionType]:
+    """The functions in what a name may stand for: one, several, a class, a kernel."""
+    if isinstance(thing, FunctionType):
+        yield unwrap(thing)
         return
-    name = f"{thing.__module__}.{thing.__qualname__}"
-    if name in found or thing.__module__.partition(".")[0] != package:
-        return
-    found[name] = repr(list(_texts(thing.__code__)))
-    for used in {n for code in _codes(thing.__code__) for n in code.co_names}:
-        value = thing.__globals__.get(used)
-        if isinstance(value, (int, float, str)):
-            found[f"{name}:{used}"] = repr(value)
-        for each in value if isinstance(value, tuple) else (value,):
-            _gather(each, found, package)
+    parts = getattr(thing, "__dict__", {})
+    if isinstance(thing, type):
+        inner: Iterable[Any] = [getattr(part, "__func__", part) for part in parts.values()]
+        inner = [part for part in inner if isinstance(part, FunctionType)]
+    elif isinstance(thing, tuple):
+        inner = thing
+    else:
+        inner = [parts[name] for name in ("function", "forward", "backward") if name in parts]
+    for part in inner:
+        yield from _functions(part)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

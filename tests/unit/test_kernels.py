@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from tomopt_tasks import kernels, machine_code
-from tomopt_tasks.kernels import Blockwise, compiling, kernel
+from tomopt_tasks.kernels import Blockwise, compiling, in_pieces, kernel
 from tomopt_tasks.machine_code import fingerprint
 
 F64 = torch.float64
@@ -28,11 +28,28 @@ def bent(x):
 
 
 @kernel
+def wave(x: Float[Tensor, "panel mu"]) -> tuple[Float[Tensor, "panel mu"]]:
+    return (bent(x),)
+
+
+class Slopes(NamedTuple):
+    x: Float[Tensor, "panel mu"]
+
+
+@kernel
+def wave_slopes(x: Float[Tensor, "panel mu"], by: Float[Tensor, "panel mu"]) -> Slopes:
+    return Slopes(by * SCALE * torch.cos(SCALE * x))
+
+
+WAVE = Blockwise(wave, wave_slopes)
+
+
+@kernel
 def curve(
     level: Float[Tensor, " panel"], x: Float[Tensor, "panel mu"], rows: Float[Tensor, "vol mu"]
 ) -> Found:
     """A function with static axes, axes of any length, and a result that is no number."""
-    found = level[:, None] * bent(x)
+    found = level[:, None] * WAVE(x)[0]  # a kernel in a kernel
     return Found(found, rows * found.sum(0), x[0] > 0.5)
 
 
@@ -55,8 +72,15 @@ def cache(tmp_path, monkeypatch):
     if shutil.which("g++") is None:
         pytest.skip("needs a C++ compiler")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(curve, "_programs", {})
-    return tmp_path / "tomopt" / "kernels"
+    forget()
+    yield tmp_path / "tomopt" / "kernels"
+    forget()
+
+
+def forget():
+    """What another process would not know."""
+    curve._derivatives.clear()
+    curve.__dict__.pop("_program", None)
 
 
 def test_a_kernel_is_its_function_unless_compilation_is_on(monkeypatch):
@@ -87,7 +111,7 @@ def test_compiled_kernels_give_the_same_numbers_and_compile_once(cache, monkeypa
         assert torch.equal(again.total, found.total)
         assert all(map(torch.equal, slopes, slopes_again))
     assert len(compiled) == 2  # the function and its derivatives
-    monkeypatch.setattr(curve, "_programs", {})  # as another process would find it
+    forget()  # as another process would find it
     results(inputs(50, 2), on=True)
     assert len(compiled) == 2
     assert sorted(path.name for path in cache.iterdir()) == sorted(compiled)
@@ -103,14 +127,41 @@ def test_nothing_is_left_of_a_kernel_that_could_not_be_compiled(cache, monkeypat
     assert list(cache.iterdir()) == []
 
 
-def test_other_code_or_another_constant_is_another_kernel(monkeypatch):
+class Turned:
+    @staticmethod
+    def by(x):
+        return -x
+
+    @classmethod
+    def of(cls, x):
+        return cls.by(x)
+
+
+def turned(x):
+    return Turned.of(x)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "other"),
+    [
+        (globals(), "SCALE", 4.0),
+        (globals(), "bent", lambda x: torch.cos(SCALE * x)),
+        (wave.__dict__, "function", lambda x: (torch.cos(x),)),
+        (wave_slopes.__dict__, "function", lambda x, by: (by * x,)),
+    ],
+    ids=["a constant", "a function", "a kernel in it", "its derivatives"],
+)
+def test_other_code_or_another_constant_is_another_kernel(where, name, other, monkeypatch):
     before = fingerprint(curve.function)
     assert fingerprint(curve.function) == before
-    monkeypatch.setitem(globals(), "SCALE", 4.0)
+    monkeypatch.setitem(where, name, other)
     assert fingerprint(curve.function) != before
-    monkeypatch.undo()
-    monkeypatch.setitem(globals(), "bent", lambda x: torch.cos(SCALE * x))
-    assert fingerprint(curve.function) != before
+
+
+def test_methods_of_a_class_are_a_part_of_what_uses_them(monkeypatch):
+    before = fingerprint(turned)
+    monkeypatch.setattr(Turned, "by", staticmethod(lambda x: 2.0 * x))
+    assert fingerprint(turned) != before
 
 
 @kernel
@@ -138,3 +189,55 @@ def test_blocks_add_up_what_muons_have_in_common(monkeypatch):
     got = torch.autograd.grad((found * weights).sum(), (factor, x))
     true = torch.autograd.grad((plain * weights).sum(), (factor, x))
     assert_close(got, true, rtol=1e-13, atol=0)
+
+
+def test_derivatives_that_nobody_wrote_are_those_of_autograd_block_by_block(monkeypatch):
+    monkeypatch.setattr(kernels, "BLOCK", 7)
+    rng = torch.Generator().manual_seed(2)
+    factor, x = (torch.rand(s, generator=rng, dtype=F64).requires_grad_() for s in ((2,), (2, 30)))
+    weights = torch.rand(2, 30, generator=rng, dtype=F64)
+    for wanted in ((factor, x), (factor,), (x,)):
+        inputs = [t if any(t is w for w in wanted) else t.detach() for t in (factor, x)]
+        (found,) = Blockwise(cubed)(*inputs)
+        (plain,) = cubed.function(*inputs)
+        got = torch.autograd.grad((found * weights).sum(), wanted)
+        true = torch.autograd.grad((plain * weights).sum(), wanted)
+        assert_close(got, true, rtol=1e-13, atol=0)
+
+
+class SlopesOfX(NamedTuple):
+    x: Float[Tensor, "axis mu"]
+
+
+@kernel
+def cubed_slopes_of_x(
+    factor: Float[Tensor, " axis"], x: Float[Tensor, "axis mu"], by: Float[Tensor, "axis mu"]
+) -> SlopesOfX:
+    return SlopesOfX(3.0 * by * factor[:, None] * x**2)
+
+
+def test_what_has_no_derivative_gets_none_and_must_not_need_one():
+    factor, x = torch.ones(2, dtype=F64), torch.rand(2, 5, dtype=F64).requires_grad_()
+    cube = Blockwise(cubed, cubed_slopes_of_x)
+    (slope,) = torch.autograd.grad(cube(factor, x)[0].sum(), x)
+    assert_close(slope, 3.0 * x.detach() ** 2)
+    factor.requires_grad_()
+    with pytest.raises(RuntimeError, match="cubed: no derivative"):
+        torch.autograd.grad(cube(factor, x)[0].sum(), x)
+
+
+def test_pieces_of_volumes_and_muons_change_no_more_than_the_order_of_sums():
+    @kernel
+    def moments(
+        weight: Float[Tensor, " vol"], x: Float[Tensor, "vol axis mu"]
+    ) -> tuple[Float[Tensor, "vol axis mu"], Float[Tensor, "vol axis"], Float[Tensor, " axis"]]:
+        weighed = weight[:, None, None] * x
+        return weighed, weighed.sum(2), weighed.sum((0, 2))
+
+    weight, x = torch.rand(5, dtype=F64), torch.rand(5, 2, 11, dtype=F64)
+    whole = moments.function(weight, x)
+    groups = [
+        (slice(v, v + 2), slice(mu, mu + 4)) for v in range(0, 5, 2) for mu in range(0, 11, 4)
+    ]
+    for pieces in (groups, [(slice(0, 5), slice(0, 11))]):
+        assert_close(in_pieces(moments, (weight, x), pieces), whole, rtol=1e-13, atol=0)
