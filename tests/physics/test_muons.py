@@ -123,7 +123,7 @@ def test_default_ranges_have_the_published_bins_and_are_filled_to_their_ends(kin
     ends = torch.tensor([0.0, 1.0 - 1e-15], dtype=torch.float64)
     momentum = sample_momentum(spectrum, ends * 0 + 0.5, ends)
     energy = sorted((momentum.square() + MUON_MASS**2).sqrt().tolist())
-    zenith = sorted(sample_tan_zenith(spectrum, ends).atan().tolist())
+    zenith = sorted(sample_tan_zenith(spectrum.tan2, ends).atan().tolist())
     assert energy == pytest.approx([low, high], rel=1e-3)
     assert zenith == pytest.approx([first, last], abs=1e-6)
 

@@ -9,8 +9,8 @@ def crosses_box(
     x: Float[Tensor, "*n"],
     y: Float[Tensor, "*n"],
     slope: tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]],
-    depths: tuple[float, float],
-    size: tuple[float, float],
+    depths: tuple[float | Tensor, float | Tensor],
+    size: tuple[float | Tensor, float | Tensor],
 ) -> Bool[Tensor, "*n"]:
     """Whether a straight flight meets a box; exact, the whole flight is tested.
 
@@ -31,7 +31,7 @@ def crosses_box(
 
 
 def _span(
-    position: Float[Tensor, "*n"], slope: Float[Tensor, "*n"], size: float
+    position: Float[Tensor, "*n"], slope: Float[Tensor, "*n"], size: float | Tensor
 ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
     """Depths at which one coordinate enters and leaves ``[0, size)``."""
     depth = (slope + torch.finfo(slope.dtype).tiny).reciprocal_()  # for a unit of position

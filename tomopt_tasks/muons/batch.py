@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tomopt_tasks.kernels import kernel
 from tomopt_tasks.muons import angles
 from tomopt_tasks.muons.state import MuonState
 from tomopt_tasks.rng import stream
@@ -78,9 +79,8 @@ class MuonBatch(MuonState):
         z: float,
     ) -> "MuonBatch":
         """Muons on straight lines at height ``z`` [m]; slopes are per unit of depth."""
-        theta = torch.atan(torch.hypot(slope[:, 0], slope[:, 1]))
-        phi = angles.azimuth(slope[:, 0], slope[:, 1])
-        return cls(torch.stack([xy[:, 0], xy[:, 1], momentum, theta, phi], 1), init_z=z)
+        (columns,) = _columns(xy.t(), slope.t(), momentum)
+        return cls(columns.t(), init_z=z)
 
     @property
     def upwards_muons(self) -> NDArray[Any]:
@@ -264,6 +264,15 @@ class MuonBatch(MuonState):
 
     def _bound(self, values: Any) -> Tensor:
         return torch.as_tensor(values, dtype=self._muons.dtype, device=self.device)
+
+
+@kernel
+def _columns(
+    xy: Float[Tensor, "axis mu"], slope: Float[Tensor, "axis mu"], momentum: Float[Tensor, " mu"]
+) -> tuple[Float[Tensor, "column mu"]]:
+    """x, y, p, theta, phi."""
+    theta, phi = torch.atan(torch.hypot(*slope)), angles.azimuth(*slope)
+    return (torch.stack([*xy, momentum, theta, phi]),)
 
 
 def _filter(record: Any, keep: Bool[Tensor, " mu"], n_muons: int) -> Any:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from math import pi
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from tomopt_tasks.core import UserError
+from tomopt_tasks.kernels import constants, kernel
 from tomopt_tasks.muons.aim import crosses_box
 from tomopt_tasks.muons.plane import Box, Plane, resolve_plane
 from tomopt_tasks.muons.settings import (
@@ -72,11 +73,39 @@ def _lines(
     spectrum: Spectrum, plane: Plane, u: Float[Tensor, "row ..."]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """x, y, tan_x and tan_y of ``draw_from``."""
-    tan = sample_tan_zenith(spectrum, u[0])
+    return _lines_on(constants((*plane.low, *plane.high), u), spectrum.tan2.to(u), u)
+
+
+def _lines_on(
+    corners: Float[Tensor, " corner"], tan2: Float[Tensor, " knot"], u: Float[Tensor, "row ..."]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same on a plane from its low to its high corner."""
+    tan = sample_tan_zenith(tan2, u[0])
     azimuth = u[1] * (2.0 * pi)
-    x = u[2] * (plane.high[0] - plane.low[0]) + plane.low[0]
-    y = u[3] * (plane.high[1] - plane.low[1]) + plane.low[1]
+    low_x, low_y, high_x, high_y = corners.unbind()
+    x = u[2] * (high_x - low_x) + low_x
+    y = u[3] * (high_y - low_y) + low_y
     return x, y, tan * azimuth.cos(), tan * azimuth.sin()
+
+
+@kernel
+def _aimed(
+    u: Float[Tensor, "vol row mu"],
+    corners: Float[Tensor, " corner"],
+    tan2: Float[Tensor, " knot"],
+    box: Float[Tensor, " face"],
+) -> tuple[
+    Float[Tensor, "vol mu"],
+    Float[Tensor, "vol mu"],
+    Float[Tensor, "vol mu"],
+    Float[Tensor, "vol mu"],
+    Bool[Tensor, "vol mu"],
+]:
+    """Lines, and which cross a box: depths of its top and bottom, and its extent in x and y."""
+    x, y, tan_x, tan_y = _lines_on(corners, tan2, u.transpose(0, 1))
+    top, bottom, size_x, size_y = box.unbind()
+    hit = crosses_box(x, y, (tan_x, tan_y), (top, bottom), (size_x, size_y))
+    return x, y, tan_x, tan_y, hit
 
 
 def n_uniforms(source: FluxSettings | OwnFluxSettings) -> int:
@@ -124,20 +153,21 @@ def incident_muons(
     count = torch.zeros(len(streams), dtype=torch.int64, device=device)
     generated = torch.zeros_like(count)
     unfinished = torch.arange(len(streams), device=device)
-    aim = settings.aim
+    corners = constants((*plane.low, *plane.high), found)
+    box = constants((drop, depth, *world.size), found)
+    tan2, aim = spectrum.tan2.to(found), settings.aim
     max_tries = aim.max_tries if isinstance(aim, MuonResamplerSettings) else 1
     for _ in range(max_tries * n_muons // DRAW + 16):
         u = _uniforms([streams[i] for i in unfinished.tolist()], n_uniforms(source))
-        x, y, tan_x, tan_y = lines = _lines(spectrum, plane, u)
-        hit = torch.ones_like(x, dtype=torch.bool)
-        if aim.kind == "muon_resampler":
-            hit = crosses_box(x, y, (tan_x, tan_y), (drop, depth), world.size)
+        *lines, hit = _aimed(u, corners, tan2, box)
+        if aim.kind != "muon_resampler":
+            hit = torch.ones_like(hit)
         rank = count[unfinished, None] + hit.cumsum(1)
         keep = (hit & (rank <= n_muons)).flatten().nonzero().squeeze(1)
         place = (unfinished[:, None] * n_muons + rank - 1).flatten()[keep]
         kept = [values.flatten().index_select(0, keep) for values in lines]
         if source.momentum is None:
-            zenith, energy = (u[row].flatten().index_select(0, keep) for row in (0, 4))
+            zenith, energy = (u[:, row].flatten().index_select(0, keep) for row in (0, 4))
             kept.append(sample_momentum(spectrum, zenith, energy))
         for column, values in zip(found, kept, strict=False):
             column.index_copy_(0, place, values)
@@ -156,12 +186,12 @@ def _at_top(
     return IncidentMuons(position[0], position[1], found[2], found[3], found[4], generated)
 
 
-def _uniforms(streams: Sequence[Generator], n_rows: int) -> Float[Tensor, "row vol draw"]:
+def _uniforms(streams: Sequence[Generator], n_rows: int) -> Float[Tensor, "vol row draw"]:
     """One draw of each stream."""
     u = torch.empty(len(streams), n_rows, DRAW, dtype=torch.float64, device=streams[0].device)
     for row, generator in zip(u, streams, strict=True):
         row.uniform_(generator=generator)
-    return u.transpose(0, 1)
+    return u
 
 
 def _momentum(

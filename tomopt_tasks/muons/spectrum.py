@@ -84,9 +84,9 @@ def tabulate_intensity(
     )
 
 
-def sample_tan_zenith(spectrum: Spectrum, u: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """Tangent of the zenith angle at probability ``u`` in [0, 1)."""
-    return _look_up(spectrum.tan2.to(u), u * _KNOTS).sqrt()
+def sample_tan_zenith(tan2: Float[Tensor, " knot"], u: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Tangent of the zenith angle at probability ``u`` in [0, 1); ``tan2`` is that of a table."""
+    return _look_up(tan2, u * _KNOTS).sqrt()
 
 
 def sample_momentum(

@@ -9,6 +9,8 @@ the depth that is left, ``int density v^(k-1) dv`` is a sum over the borders of 
 the step in density there: no walk and no sorting.
 """
 
+import math
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -65,45 +67,60 @@ def cross_layer(
     """Integrals of the density over the depth of a layer; times the secant they are over the path.
 
     Args:
-        layer: the voxels.
+        layer: the voxels; what is integrated is as precise as they are.
         position: x and y at the top of the layer [voxels].
         slope: tan_x and tan_y; a flight takes as many turns as its larger slope, rounded up.
     """
-    slope = slope + _NUDGE
-    total = _integrate(layer, position, slope)
-    size = slope.detach().abs()
-    larger = size[0].maximum(size[1])
-    steep = (larger > 1.0).nonzero().squeeze(1)
-    if len(steep):
-        pieces = larger.index_select(0, steep).ceil_()
-        _cut_steep(total, layer, position, slope, (steep, pieces))
-    return total
+    bounds = _bounds(layer.shape, layer.density.dtype, layer.density.device)
+    about = (layer.density, layer.first_cell, *bounds, position, slope)
+    *moments, larger = _shallow(*about)
+    most = math.ceil(larger.max()) if larger.numel() else 0
+    if most > 1:
+        steep = (larger > 1.0).nonzero().squeeze(1)
+        numbers = torch.arange(float(most), dtype=larger.dtype, device=larger.device)
+        of, number = (larger.index_select(0, steep)[:, None] > numbers).nonzero().unbind(1)
+        rows = steep.index_select(0, of)
+        for sums, more in zip(moments, _pieces(*about, rows, number), strict=True):
+            sums.index_fill_(0, steep, 0.0)
+            if sums.is_cuda:  # adds in a fixed order, as index_add_ does on a CPU
+                sums.index_put_((rows,), more, accumulate=True)
+            else:
+                sums.index_add_(0, rows, more)
+    return Moments(*moments)
 
 
-def _cut_steep(
-    total: Moments,
-    layer: Layer,
-    position: Float[Tensor, "2 mu"],
-    slope: Float[Tensor, "2 mu"],
-    cuts: tuple[Int[Tensor, " steep"], Float[Tensor, " steep"]],
-) -> None:
-    """Writes the integrals of steep flights into ``total``, from all their pieces at once."""
-    steep, pieces = cuts
-    n_pieces = pieces.long()
-    of = torch.arange(len(steep), device=steep.device).repeat_interleave(n_pieces)
-    first = (n_pieces.cumsum(0) - n_pieces).index_select(0, of)
-    k = (torch.arange(len(of), device=steep.device) - first).to(pieces)
-    rows, step = steep.index_select(0, of), pieces.reciprocal().index_select(0, of)
-    tan = slope.index_select(1, rows).mul_(step)
-    at = position.index_select(1, rows).addcmul_(k, tan)
-    part = layer._replace(first_cell=layer.first_cell.index_select(0, rows))
-    lifted = _lift(_integrate(part, at, tan), step, 1.0 - (k + 1.0) * step)
-    for sums, more in zip(total, lifted, strict=True):
-        sums.index_fill_(0, steep, 0.0)
-        if sums.is_cuda:  # adds in a fixed order, as index_add_ does on a CPU
-            sums.index_put_((rows,), more, accumulate=True)
-        else:
-            sums.index_add_(0, rows, more)
+@cache
+def _bounds(
+    shape: tuple[int, int], dtype: torch.dtype, device: torch.device
+) -> tuple[Float[Tensor, " xy"], Int[Tensor, ""]]:
+    """The last cells that are looked up along x and y, and how far apart rows of cells are."""
+    last = torch.tensor([n + 1.0 for n in shape], dtype=dtype, device=device)
+    return last, torch.tensor(shape[1] + 2 * _PAD, dtype=torch.int32, device=device)
+
+
+@kernel
+def _pieces(
+    density: Float[Tensor, " voxel"],
+    first_cell: Int[Tensor, " mu"],
+    last: Float[Tensor, " xy"],
+    width: Int[Tensor, ""],
+    position: Float[Tensor, "xy mu"],
+    slope: Float[Tensor, "xy mu"],
+    rows: Int[Tensor, " piece"],
+    number: Int[Tensor, " piece"],
+) -> tuple[Float[Tensor, " piece"], Float[Tensor, " piece"], Float[Tensor, " piece"]]:
+    """What pieces of steep flights add to the integrals over the depth of the layer.
+
+    ``rows`` are the flights that they are pieces of, ``number`` counts those of a flight from zero.
+    """
+    slope = _sloping(slope.index_select(1, rows), density)
+    step = slope.detach().abs().amax(0).ceil_().reciprocal_()
+    tan = slope * step
+    at = position.index_select(1, rows).to(density).addcmul(number, tan)
+    moments = _three_cells(density, first_cell.index_select(0, rows), last, width, at, tan)
+    below = 1.0 - (number + 1.0) * step
+    total, lever, lever2 = _lift(moments, step, below)
+    return total, lever, lever2
 
 
 def _lift(moments: Moments, step: Float[Tensor, " n"], below: Float[Tensor, " n"]) -> Moments:
@@ -116,14 +133,8 @@ def _lift(moments: Moments, step: Float[Tensor, " n"], below: Float[Tensor, " n"
     return Moments(total, lever + swung, lever2 + below * (2.0 * lever + swung))
 
 
-def _integrate(
-    layer: Layer, position: Float[Tensor, "2 mu"], slope: Float[Tensor, "2 mu"]
-) -> Moments:
-    """The integrals over a depth of 1, with slopes of at most 1; those of others mean nothing."""
-    n_x, n_y = layer.shape
-    last = layer.density.new_tensor([n_x + 1.0, n_y + 1.0])
-    width = torch.tensor(n_y + 2 * _PAD, dtype=torch.int32, device=layer.density.device)
-    return Moments(*_shallow(layer.density, layer.first_cell, last, width, position, slope))
+def _sloping(slope: Float[Tensor, "xy mu"], like: Tensor) -> Float[Tensor, "xy mu"]:
+    return slope.to(like) + _NUDGE
 
 
 @kernel
@@ -134,11 +145,23 @@ def _shallow(
     width: Int[Tensor, ""],
     position: Float[Tensor, "xy mu"],
     slope: Float[Tensor, "xy mu"],
-) -> tuple[Float[Tensor, " mu"], Float[Tensor, " mu"], Float[Tensor, " mu"]]:
-    """See :func:`_integrate`: a flight meets three cells at most.
+) -> tuple[Float[Tensor, " mu"], Float[Tensor, " mu"], Float[Tensor, " mu"], Float[Tensor, " mu"]]:
+    """The integrals for slopes of at most 1, those of others mean nothing; and the larger slope."""
+    slope = _sloping(slope, density)
+    size = slope.detach().abs()
+    moments = _three_cells(density, first_cell, last, width, position.to(density), slope)
+    return *moments, size[0].maximum(size[1])
 
-    ``last`` are the last cells that are looked up, ``width`` is how far apart their rows are.
-    """
+
+def _three_cells(
+    density: Tensor,
+    first_cell: Tensor,
+    last: Tensor,
+    width: Tensor,
+    position: Tensor,
+    slope: Tensor,
+) -> Moments:
+    """Integrals over a depth of 1: a flight with slopes of at most 1 meets three cells at most."""
     cell, way = position.detach().floor(), slope.detach().sign()
     border = way.clamp(min=0.0).add_(cell)
     left = (1.0 - border.sub_(position) / slope).clamp_(min=0.0)
@@ -156,4 +179,4 @@ def _shallow(
     rise_1, rise_2 = rise_1 * longer, rise_2 * shorter
     lever = (before + rise_1).add_(rise_2)
     lever2 = before.addcmul(rise_1, longer).addcmul_(rise_2, shorter)
-    return total, lever.mul_(1.0 / 2.0), lever2.mul_(1.0 / 3.0)
+    return Moments(total, lever.mul_(1.0 / 2.0), lever2.mul_(1.0 / 3.0))

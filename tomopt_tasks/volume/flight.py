@@ -18,16 +18,25 @@ class Flight(NamedTuple):
     depth: Depth
     """Matter that each has crossed."""
 
-    def go_on(
-        self, turn: Float[Tensor, "2 mu"], shift: Float[Tensor, "2 mu"], depth: Depth
-    ) -> "Flight":
-        """At the lower face of a layer, which adds ``turn`` to slopes and ``shift`` to positions.
 
-        Slopes and positions add up in their own precision, that of the changes may be lower.
-        """
-        position = (self.position + self.slope).add_(shift)
-        slope = (self.slope + turn).clamp_(-LARGEST_SLOPE, LARGEST_SLOPE)
-        return Flight(position, slope, depth)
+def go_on(
+    position: Float[Tensor, "2 mu"],
+    slope: Float[Tensor, "2 mu"],
+    turn: Float[Tensor, "2 mu"],
+    shift: Float[Tensor, "2 mu"],
+) -> tuple[Float[Tensor, "2 mu"], Float[Tensor, "2 mu"]]:
+    """Positions and slopes at the lower face of a layer that turns and shifts a flight.
+
+    They add up in their own precision, that of the changes may be lower.
+
+    Args:
+        position: at the upper face [voxels].
+        slope: there.
+        turn: what is added to the slopes.
+        shift: what is added to the crossing of the lower face [voxels].
+    """
+    below = (position + slope).add_(shift)
+    return below, (slope + turn).clamp_(-LARGEST_SLOPE, LARGEST_SLOPE)
 
 
 def no_depth(like: Float[Tensor, " mu"]) -> Depth:

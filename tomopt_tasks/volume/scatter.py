@@ -23,7 +23,7 @@ from tomopt_tasks.scattering.moments import (
 )
 from tomopt_tasks.scattering.settings import HighlandSettings
 from tomopt_tasks.volume.crossing import Layer, cross_layer
-from tomopt_tasks.volume.flight import Flight, secant_of
+from tomopt_tasks.volume.flight import Flight, go_on, secant_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class Scatterer:
             normal: standard normal numbers. The scatter is computed in their precision and that of
                 the voxels, and added to the flight in the precision of the flight.
         """
-        position, slope = flight.position.to(normal), flight.slope.to(normal)
-        matter = cross_layer(layer, position, slope)
-        power, depth = self._power(matter, slope, flight.depth)
-        return flight.go_on(*_kicked(slope, *power, self.scale, normal), depth)
+        matter = cross_layer(layer, flight.position, flight.slope)
+        power, depth = self._power(matter, flight.slope, flight.depth)
+        behind = _kicked(flight.position, flight.slope, *power, self.scale, normal)
+        return Flight(*behind, depth)
 
     def _power(
         self, matter: Moments, slope: Float[Tensor, "2 mu"], depth: Depth
@@ -82,7 +82,7 @@ class Scatterer:
             *moments, behind, above = _path_power(slope, *matter, *depth, self.offset)
             power, depth = Moments(*moments), Depth(behind, above)
         else:
-            power = along_path(matter, secant_of(slope))
+            power = along_path(matter, secant_of(slope.to(matter.total)))
         if self.settings.displacement_sign < 0:
             power = shift_lever(power, self.step)
         return power, depth
@@ -105,13 +105,14 @@ def _path_power(
     Float[Tensor, " mu"],
 ]:
     """Moments of the scattering power, matter and power behind the layer."""
-    along = along_path(Moments(total, lever, lever2), secant_of(slope))
+    along = along_path(Moments(total, lever, lever2), secant_of(slope.to(total)))
     moments, depth = power_moments(along, Depth(matter, power), offset)
     return *moments, *depth
 
 
 @kernel
 def _kicked(
+    position: Float[Tensor, "xy mu"],
     slope: Float[Tensor, "xy mu"],
     total: Float[Tensor, " mu"],
     lever: Float[Tensor, " mu"],
@@ -119,5 +120,6 @@ def _kicked(
     scale: Float[Tensor, " mu"],
     normal: Float[Tensor, "number mu"],
 ) -> tuple[Float[Tensor, "xy mu"], Float[Tensor, "xy mu"]]:
-    """Change of the slopes, and the shift of the crossing of the lower face."""
-    return scatter_slopes(slope, *draw_kicks(Moments(total, lever, lever2), scale, normal))
+    """Positions and slopes at the lower face."""
+    kicks = draw_kicks(Moments(total, lever, lever2), scale, normal)
+    return go_on(position, slope, *scatter_slopes(slope.to(normal), *kicks))

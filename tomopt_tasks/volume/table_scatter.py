@@ -12,7 +12,7 @@ from tomopt_tasks.scattering.moments import along_path
 from tomopt_tasks.scattering.settings import TableScatterSettings
 from tomopt_tasks.scattering.table import ScatterTable, load_table
 from tomopt_tasks.volume.crossing import Layer, cross_layer
-from tomopt_tasks.volume.flight import Flight, secant_of
+from tomopt_tasks.volume.flight import Flight, go_on, secant_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class TableScatterer:
             flight: muons at the upper face.
             normal: standard normal numbers.
         """
-        position, slope = flight.position.to(normal), flight.slope.to(normal)
-        depth = cross_layer(layer, position, slope)
-        numbered = cross_layer(layer.other(0), position, slope)
+        depth = cross_layer(layer, flight.position, flight.slope)
+        numbered = cross_layer(layer.other(0), flight.position, flight.slope)
+        slope = flight.slope.to(normal)
         matter = along_path(depth, secant_of(slope))
         tiny = torch.finfo(matter.total.dtype).tiny
         total = matter.total.clamp(min=tiny)
@@ -68,7 +68,8 @@ class TableScatterer:
         kicks = self._stretched(normal[:2], material, matter.total)
         loose = self._stretched(normal[2:], material, matter.total)
         shifts = lever * kicks + rest * loose
-        return flight.go_on(*scatter_slopes(slope, kicks, shifts), flight.depth)
+        change = scatter_slopes(slope, kicks, shifts)
+        return Flight(*go_on(flight.position, flight.slope, *change), flight.depth)
 
     def _stretched(
         self, pair: Float[Tensor, "2 mu"], material: Tensor, thickness: Tensor

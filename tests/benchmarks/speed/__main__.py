@@ -88,11 +88,12 @@ def banks(rounds: int, load: Load) -> Rows:
     """Rates of muon banks of ten layers."""
     with tempfile.TemporaryDirectory() as folder:
         times, size = bank_times(Path(folder), rounds, load)
-    make, read = times["make"], times["read"]
+    read = times.pop("read")
     rates = {
-        "made [muons/us]": [MADE.total / cpu / 1e6 for cpu in make.cpu],
-        "read [MB/s]": [size / cpu / 1e6 for cpu in read.cpu],
+        f"{name} [muons/us]": [MADE.total / cpu / 1e6 for cpu in made.cpu]
+        for name, made in times.items()
     }
+    rates["read [MB/s]"] = [size / cpu / 1e6 for cpu in read.cpu]
     return [{"bank": what, "per second of CPU": spread(rate)} for what, rate in rates.items()]
 
 

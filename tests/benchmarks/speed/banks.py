@@ -1,6 +1,7 @@
 """Rates of making and of reading muon banks."""
 
 import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -17,14 +18,16 @@ MADE = Case("ladle", 40, 4096)
 def bank_times(folder: Path, rounds: int, load: Load) -> tuple[dict[str, Times], int]:
     """Times of making a bank and of reading it again with all checks, and its size in bytes."""
     step, store = Step(MADE), open_store(folder)
+    arms: dict[str, Arm] = {"made": clocked(step.transport)}
+    if shutil.which("g++"):
+        arms["made, compiled"] = clocked(Step(MADE, compiled=True).transport)
     state = step.transport(0)
     ref = put_bank(store, state, 0)
 
     def read(_: int) -> None:
         assert store.open_dataset(ref).array("state").nbytes == state.nbytes
 
-    arms: dict[str, Arm] = {"make": clocked(step.transport), "read": clocked(read)}
-    return interleave(arms, rounds, load), state.nbytes
+    return interleave(arms | {"read": clocked(read)}, rounds, load), state.nbytes
 
 
 def machine() -> dict[str, str | int]:
