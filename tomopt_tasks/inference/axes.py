@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopt_tasks.kernels import Blockwise, kernel
+from tomopt_tasks.kernels import Blockwise, constants, kernel
 
 SIGMA_FLOOR = 1e-7
 """Added to every uncertainty of a position [m], so that perfect detectors have densities (D-51)."""
@@ -22,7 +22,7 @@ SIGMA_FLOOR = 1e-7
 
 def inner_edges(low: float, size: float, like: Tensor, n_cells: int) -> Float[Tensor, " edge"]:
     """Heights or positions of the borders between cells [m], in the dtype of ``like``."""
-    return low + size * torch.arange(1, n_cells, dtype=like.dtype, device=like.device)
+    return constants(tuple(low + size * k for k in range(1, n_cells)), like)
 
 
 def normal_shares(
@@ -129,7 +129,6 @@ class _Slopes(NamedTuple):
 
     middle: Float[Tensor, " mu"]
     scale: Float[Tensor, " mu"]
-    edges: Float[Tensor, " edge"]
 
 
 @kernel
@@ -160,7 +159,7 @@ def _slopes(
     by_edge = (by_share[:-1] - by_share[1:]).mul_(density(u))
     by_middle = by_edge.sum(0).div_(scale).neg_()
     by_scale = by_edge.mul_(u).sum(0).div_(scale).neg_()
-    return _Slopes(by_middle, by_scale, torch.zeros_like(edges))
+    return _Slopes(by_middle, by_scale)
 
 
 def _distances(middle: Tensor, scale: Tensor, edges: Tensor) -> Float[Tensor, "edge mu"]:

@@ -146,9 +146,8 @@ def _midpoints(
 
 
 class _Slopes(NamedTuple):
-    """Derivatives with respect to the arguments of :func:`_midpoints`."""
+    """Derivatives with respect to the lines of :func:`_midpoints`."""
 
-    drop: Float[Tensor, ""]
     offset: Float[Tensor, "line axis mu"]
     slope: Float[Tensor, "line axis mu"]
     var_offset: Float[Tensor, "line axis mu"]
@@ -192,7 +191,7 @@ def _midpoint_slopes(
     by_a = by_a + torch.stack([-of_e, of_e])
     by_s = by_s.add_(of_slope)
     by_s = by_s + torch.stack([torch.zeros_like(of_e), -drop * of_e])
-    return _Slopes(torch.zeros_like(drop), by_a, by_s, by_variance, by_cov, by_var_slope)
+    return _Slopes(by_a, by_s, by_variance, by_cov, by_var_slope)
 
 
 def _perpendicular_slopes(

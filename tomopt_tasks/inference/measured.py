@@ -1,6 +1,7 @@
 """Muons of several volumes as they were measured, those that do not count made harmless."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -37,9 +38,8 @@ class MeasuredMuons:
 
 _TRACK = {"offset": 0.0, "slope": 0.0, "var_offset": 1.0, "cov": 0.0, "var_slope": 1.0}
 """Parts of a track, and what stands there for a muon that does not count."""
-_FILL = (
-    [fill for fill in _TRACK.values() for _ in range(2)] * 2 + [0.0] * 3 + [1.0] * 3 + [0.0, 1.0]
-)
+_POCA = {"xyz": 0.0, "sigma": 1.0}
+_FILL = (*_TRACK.values(), *_TRACK.values(), *_POCA.values(), 0.0, 1.0)
 
 
 def measured_muons(
@@ -63,26 +63,67 @@ def measured_muons(
         valid: whether the muon is kept.
         n_volumes: number of volumes.
     """
-    columns = [getattr(track, part).t() for track in tracks for part in _TRACK]
-    rows = torch.cat([*columns, poca.xyz.t(), poca.sigma.t(), weight[None], momentum[None]])
-    clean, used = _clean(rows, poca.valid & valid, rows.new_tensor(_FILL))
-    before, after, xyz, sigma, (weight, momentum) = clean.split([10, 10, 3, 3, 2])
+    parts = [getattr(track, name).t() for track in tracks for name in _TRACK]
+    parts += [getattr(poca, name).t() for name in _POCA]
+    clean = _clean(*parts, weight, momentum, poca.valid & valid)
+    before, after, (xyz, sigma) = clean[:5], clean[5:10], clean[10:12]
     cleaned = [
         Tracks(
-            **{name: part.t() for name, part in zip(_TRACK, of.split(2), strict=True)},
+            **{name: part.t() for name, part in zip(_TRACK, of, strict=True)},
             z=track.z,
-            valid=track.valid & used,
+            valid=track.valid & clean.used,
         )
         for of, track in zip((before, after), tracks, strict=True)
     ]
-    found = Poca(xyz.t(), sigma.t(), poca.valid & used)
-    return MeasuredMuons(cleaned[0], cleaned[1], found, weight, momentum, used, n_volumes)
+    found = Poca(xyz.t(), sigma.t(), poca.valid & clean.used)
+    return MeasuredMuons(
+        cleaned[0], cleaned[1], found, clean.weight, clean.momentum, clean.used, n_volumes
+    )
+
+
+class _Clean(NamedTuple):
+    """Parts of two tracks and of their point of closest approach, and the rest."""
+
+    offset_in: Float[Tensor, "axis mu"]
+    slope_in: Float[Tensor, "axis mu"]
+    var_offset_in: Float[Tensor, "axis mu"]
+    cov_in: Float[Tensor, "axis mu"]
+    var_slope_in: Float[Tensor, "axis mu"]
+    offset_out: Float[Tensor, "axis mu"]
+    slope_out: Float[Tensor, "axis mu"]
+    var_offset_out: Float[Tensor, "axis mu"]
+    cov_out: Float[Tensor, "axis mu"]
+    var_slope_out: Float[Tensor, "axis mu"]
+    xyz: Float[Tensor, "xyz mu"]
+    sigma: Float[Tensor, "xyz mu"]
+    weight: Float[Tensor, " mu"]
+    momentum: Float[Tensor, " mu"]
+    used: Bool[Tensor, " mu"]
 
 
 @kernel
 def _clean(
-    rows: Float[Tensor, "row mu"], valid: Bool[Tensor, " mu"], fill: Float[Tensor, " row"]
-) -> tuple[Float[Tensor, "row mu"], Bool[Tensor, " mu"]]:
-    """Rows of muons whose numbers are all finite, as their sum then is; ``fill`` for others."""
-    used = valid & torch.isfinite(rows.detach().sum(0))
-    return torch.where(used, rows, fill[:, None]), used
+    offset_in: Float[Tensor, "axis mu"],
+    slope_in: Float[Tensor, "axis mu"],
+    var_offset_in: Float[Tensor, "axis mu"],
+    cov_in: Float[Tensor, "axis mu"],
+    var_slope_in: Float[Tensor, "axis mu"],
+    offset_out: Float[Tensor, "axis mu"],
+    slope_out: Float[Tensor, "axis mu"],
+    var_offset_out: Float[Tensor, "axis mu"],
+    cov_out: Float[Tensor, "axis mu"],
+    var_slope_out: Float[Tensor, "axis mu"],
+    xyz: Float[Tensor, "xyz mu"],
+    sigma: Float[Tensor, "xyz mu"],
+    weight: Float[Tensor, " mu"],
+    momentum: Float[Tensor, " mu"],
+    valid: Bool[Tensor, " mu"],
+) -> _Clean:
+    """The same where all numbers of a muon are finite, as their sum then is; harmless elsewhere."""
+    before = (offset_in, slope_in, var_offset_in, cov_in, var_slope_in)
+    after = (offset_out, slope_out, var_offset_out, cov_out, var_slope_out)
+    parts = (*before, *after, xyz, sigma, weight, momentum)
+    total = sum(part.detach().sum(0) for part in parts[:-2]) + (weight + momentum).detach()
+    used = valid & torch.isfinite(total)
+    clean = [torch.where(used, *pair) for pair in zip(parts, _FILL, strict=True)]
+    return _Clean._make([*clean, used])

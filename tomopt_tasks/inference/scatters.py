@@ -105,10 +105,8 @@ class ScatterBatch(HitViews):
     def valid(self) -> Bool[Tensor, " mu"]:
         """Which muons are kept (spec 5.1, filter)."""
         z_low, z_high = self.volume.z_range
-        top, bottom = (
-            (of.offset.detach() + (of.z - z) * of.slope.detach()).t()
-            for of, z in ((self.tracks_in, z_high), (self.tracks_out, z_low))
-        )
+        ends = (self.tracks_in.at(z_high), self.tracks_out.at(z_low))
+        top, bottom = (of.offset.detach().t() for of in ends)
         slopes = (of.slope.detach().t() for of in (self.tracks_in, self.tracks_out))
         seen = self.tracks_in.valid & self.tracks_out.valid & (self.accepted.detach() > 0)
         return _kept(top, bottom, *slopes, seen, MAX_EXTRAPOLATION * self.volume.lw)[0]

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from tomopt_tasks.inference.axes import SIGMA_FLOOR
-from tomopt_tasks.kernels import kernel
+from tomopt_tasks.kernels import Pieces, in_pieces, kernel
 
 BLOCK = 4096
 """Muons of a volume that are summed at a time; partial sums are added in this order."""
@@ -23,10 +24,10 @@ ELEMENTS = 1 << 17
 
 
 def voxel_sums(
-    channels: Float[Tensor, "vol mu channel"],
-    z: Float[Tensor, "vol mu z"],
-    x: Float[Tensor, "vol mu x"],
-    y: Float[Tensor, "vol mu y"],
+    channels: Float[Tensor, "vol channel mu"],
+    z: Float[Tensor, "vol z mu"],
+    x: Float[Tensor, "vol x mu"],
+    y: Float[Tensor, "vol y mu"],
 ) -> Float[Tensor, "vol channel z x y"]:
     """Sum over muons of channel x z-share x x-share x y-share, for every voxel.
 
@@ -40,60 +41,45 @@ def voxel_sums(
     return result
 
 
-class Stretches(NamedTuple):
-    """Where straight lines begin and end along one axis, layer by layer, and the cells there."""
+class Crossings(NamedTuple):
+    """Where straight lines cross the faces of layers along one axis, and the cells there."""
 
-    start: Float[Tensor, "vol z mu"]
-    """[m]."""
-    end: Float[Tensor, "vol z mu"]
-    """[m]; may be smaller than ``start``."""
+    at: Float[Tensor, "vol face mu"]
+    """One face more than layers: a layer lies between its face and the next [m]."""
     edges: Float[Tensor, " edge"]
     """Borders between cells, ascending [m]; the outermost cells have no outer border."""
 
 
 def layer_sums(
-    layer: Float[Tensor, "vol z mu"], x: Stretches, y: Stretches
+    layer: Float[Tensor, "vol z mu"], x: Crossings, y: Crossings
 ) -> Float[Tensor, "vol z x y"]:
     """Sum over muons of a quantity per layer, shared among the cells by overlap along x and y.
 
     Args:
         layer: what is summed.
-        x: stretches along x.
-        y: stretches along y.
+        x: crossings along x.
+        y: crossings along y.
     """
     result: Tensor = _LayerSums.apply(layer, *x, *y)  # type: ignore[no-untyped-call]
     return result
 
 
 class _VoxelSums(torch.autograd.Function):
-    """Forward and backward of :func:`voxel_sums`: three matrix products in all.
-
-    Factors are turned so that muons come last.
-    """
+    """Forward and backward of :func:`voxel_sums`: three matrix products in all."""
 
     @staticmethod
     def forward(ctx: Any, *factors: Tensor) -> Tensor:
         ctx.save_for_backward(*factors)
-        turned = [factor.transpose(1, 2) for factor in factors]
-        (n_volumes, _, n_muons), shape = turned[0].shape, [factor.shape[1] for factor in turned]
-        total = turned[0].new_zeros(n_volumes, shape[0] * shape[1], shape[2] * shape[3])
-        for some, part in _pieces(n_volumes, n_muons, total.shape[2]):
-            (piece,) = _sums.run(*(factor[some, :, part] for factor in turned))
-            total[some] += piece
-        return total.view(n_volumes, *shape)
+        shape = [len(factors[0]), *(factor.shape[1] for factor in factors)]
+        pieces = _pieces(len(factors[0]), factors[0].shape[2], shape[3] * shape[4])
+        return in_pieces(_sums, factors, pieces)[0].view(shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        turned = [factor.transpose(1, 2) for factor in ctx.saved_tensors]
-        n_volumes, n_muons = len(turned[0]), turned[0].shape[2]
-        slope = grads[0].flatten(3).flatten(1, 2)
-        result = [torch.empty_like(factor) for factor in turned]
-        for some, part in _pieces(n_volumes, n_muons, slope.shape[2]):
-            factors = [factor[some, :, part] for factor in turned]
-            for whole, piece in zip(result, _sums_slopes.run(*factors, slope[some]), strict=True):
-                whole[some, :, part] = piece
-        return tuple(gradient.transpose(1, 2) for gradient in result)
+        factors, slope = ctx.saved_tensors, grads[0].flatten(3).flatten(1, 2)
+        pieces = _pieces(len(factors[0]), factors[0].shape[2], slope.shape[2])
+        return in_pieces(_sums_slopes, (*factors, slope), pieces)
 
 
 @kernel
@@ -127,7 +113,7 @@ def _sums_slopes(
     return by_channel.sum(2), by_z.sum(1), by_x.sum(2), by_y.sum(1)
 
 
-def _pieces(n_volumes: int, n_muons: int, per_muon: int) -> list[tuple[slice, slice]]:
+def _pieces(n_volumes: int, n_muons: int, per_muon: int) -> Pieces:
     """Groups of volumes and blocks of muons whose products stay small.
 
     Args:
@@ -156,70 +142,54 @@ class _LayerSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Tensor) -> Tensor:
         ctx.save_for_backward(*inputs)
-        layer, x_start, x_end, x_edges, y_start, y_end, y_edges = inputs
-        n_x, n_y = len(x_edges) + 1, len(y_edges) + 1
-        total = layer.new_zeros((*layer.shape[:2], n_x, n_y))
-        for some, part in _pieces(len(layer), layer.shape[2], layer.shape[1] * max(n_x, n_y)):
-            muons = (of[some, :, part] for of in (layer, x_start, x_end, y_start, y_end))
-            (piece,) = _boxes.run(*muons, x_edges, y_edges)
-            total[some] += piece
-        return total
+        return in_pieces(_boxes, inputs, _layer_pieces(*inputs))[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        layer, x_start, x_end, x_edges, y_start, y_end, y_edges = ctx.saved_tensors
-        result = [torch.empty_like(layer) for _ in range(5)]
-        by_x_edge, by_y_edge = _steps(grads[0]), _steps(grads[0].transpose(2, 3))
-        n_cells = max(len(x_edges), len(y_edges)) + 1
-        for some, part in _pieces(len(layer), layer.shape[2], layer.shape[1] * n_cells):
-            muons = (of[some, :, part] for of in (layer, x_start, x_end, y_start, y_end))
-            pieces = _box_slopes.run(*muons, x_edges, y_edges, by_x_edge[some], by_y_edge[some])
-            for whole, piece in zip(result, pieces, strict=True):
-                whole[some, :, part] = piece
-        return result[0], result[1], result[2], None, result[3], result[4], None
+        inputs = ctx.saved_tensors
+        slopes = (_steps(grads[0]), _steps(grads[0].transpose(2, 3)))
+        found = in_pieces(_box_slopes, (*inputs, *slopes), _layer_pieces(*inputs))
+        return found[0], found[1], None, found[2], None
+
+
+def _layer_pieces(
+    layer: Tensor, _x_at: Tensor, x_edges: Tensor, _y_at: Tensor, y_edges: Tensor
+) -> Pieces:
+    n_volumes, n_layers, n_muons = layer.shape
+    return _pieces(n_volumes, n_muons, n_layers * (max(len(x_edges), len(y_edges)) + 1))
 
 
 @kernel
 def _boxes(
     layer: Float[Tensor, "vol z mu"],
-    x_start: Float[Tensor, "vol z mu"],
-    x_end: Float[Tensor, "vol z mu"],
-    y_start: Float[Tensor, "vol z mu"],
-    y_end: Float[Tensor, "vol z mu"],
+    x_at: Float[Tensor, "vol face mu"],
     x_edges: Float[Tensor, " x_edge"],
+    y_at: Float[Tensor, "vol face mu"],
     y_edges: Float[Tensor, " y_edge"],
 ) -> tuple[Float[Tensor, "vol z x y"]]:
-    x, y = box_shares(x_start, x_end, x_edges), box_shares(y_start, y_end, y_edges)
+    x, y = _Overlap.of(x_at, x_edges).shares(), _Overlap.of(y_at, y_edges).shares()
     return (x.mul_(layer[:, :, None]) @ y.transpose(2, 3),)
 
 
 @kernel
 def _box_slopes(
     layer: Float[Tensor, "vol z mu"],
-    x_start: Float[Tensor, "vol z mu"],
-    x_end: Float[Tensor, "vol z mu"],
-    y_start: Float[Tensor, "vol z mu"],
-    y_end: Float[Tensor, "vol z mu"],
+    x_at: Float[Tensor, "vol face mu"],
     x_edges: Float[Tensor, " x_edge"],
+    y_at: Float[Tensor, "vol face mu"],
     y_edges: Float[Tensor, " y_edge"],
     by_x_edge: Float[Tensor, "vol z x y"],
     by_y_edge: Float[Tensor, "vol z y x"],
-) -> tuple[
-    Float[Tensor, "vol z mu"],
-    Float[Tensor, "vol z mu"],
-    Float[Tensor, "vol z mu"],
-    Float[Tensor, "vol z mu"],
-    Float[Tensor, "vol z mu"],
-]:
+) -> tuple[Float[Tensor, "vol z mu"], Float[Tensor, "vol face mu"], Float[Tensor, "vol face mu"]]:
     """Derivatives with respect to what muons have, given those of :func:`_steps`."""
-    x, y = _Overlap.of(x_start, x_end, x_edges), _Overlap.of(y_start, y_end, y_edges)
+    x, y = _Overlap.of(x_at, x_edges), _Overlap.of(y_at, y_edges)
     weight = layer[:, :, None]
     by_x = by_x_edge @ y.shares()
     by_y = by_y_edge[:, :, :-1] @ x.shares().mul_(weight)
     by_x, last = by_x[..., :-1, :], by_x[..., -1, :]
     by_layer = (x.covered * by_x).sum(2).add_(last)
-    return by_layer, *x.slopes(by_x.mul_(weight)), *y.slopes(by_y)
+    return by_layer, x.slopes(by_x.mul_(weight)), y.slopes(by_y)
 
 
 def _steps(by_cell: Float[Tensor, "vol z cell other"]) -> Float[Tensor, "vol z cell other"]:
@@ -233,48 +203,50 @@ def _steps(by_cell: Float[Tensor, "vol z cell other"]) -> Float[Tensor, "vol z c
 
 
 def box_shares(
-    start: Float[Tensor, "*layer mu"],
-    end: Float[Tensor, "*layer mu"],
-    edges: Float[Tensor, " edge"],
-) -> Float[Tensor, "*layer cell mu"]:
-    """Share of each cell in a straight stretch; the outermost cells have no outer border.
+    at: Float[Tensor, "vol face mu"], edges: Float[Tensor, " edge"]
+) -> Float[Tensor, "vol z cell mu"]:
+    """Share of each cell in the straight stretches between the faces of layers.
 
     Args:
-        start: one end [m].
-        end: the other end [m].
-        edges: borders between cells, ascending [m].
+        at: crossings of the faces [m].
+        edges: borders between cells, ascending [m]; the outermost cells have no outer border.
     """
-    return _Overlap.of(start, end, edges).shares()
+    return _Overlap.of(at, edges).shares()
 
 
 class _Overlap(NamedTuple):
     """Which part of each stretch lies below each edge."""
 
-    start: Float[Tensor, "*layer mu"]
-    end: Float[Tensor, "*layer mu"]
-    width: Float[Tensor, "*layer mu"]
-    covered: Float[Tensor, "*layer edge mu"]
+    start: Float[Tensor, "vol z mu"]
+    end: Float[Tensor, "vol z mu"]
+    width: Float[Tensor, "vol z mu"]
+    covered: Float[Tensor, "vol z edge mu"]
     """In units of the width."""
 
     @classmethod
-    def of(cls, start: Tensor, end: Tensor, edges: Tensor) -> "_Overlap":
+    def of(cls, at: Tensor, edges: Tensor) -> "_Overlap":
         """See :func:`box_shares`."""
+        start, end = at[:, 1:], at[:, :-1]
         width = (end - start).abs_().add_(SIGMA_FLOOR)
         low = torch.minimum(start, end)
         covered = (edges[:, None] - low[..., None, :]).div_(width[..., None, :]).clamp_(0.0, 1.0)
         return cls(start, end, width, covered)
 
-    def shares(self) -> Float[Tensor, "*layer cell mu"]:
+    def shares(self) -> Float[Tensor, "vol z cell mu"]:
         """Share of each cell."""
         covered = self.covered
         ends = covered.new_zeros((*covered.shape[:-2], 1, covered.shape[-1]))
         return torch.cat([covered, ends + 1.0], -2).sub_(torch.cat([ends, covered], -2))
 
-    def slopes(self, by_covered: Float[Tensor, "*layer edge mu"]) -> tuple[Tensor, Tensor]:
-        """Derivatives with respect to the two ends; overwrites those to ``covered``."""
+    def slopes(self, by_covered: Float[Tensor, "vol z edge mu"]) -> Float[Tensor, "vol face mu"]:
+        """Derivatives with respect to the crossings; overwrites those to ``covered``."""
         by_covered *= self.covered.frac().ceil_()  # only edges between the two ends
         whole = by_covered.sum(-2)
         by_high = by_covered.mul_(self.covered).sum(-2).neg_().div_(self.width)
         by_low = whole.neg_().div_(self.width).sub_(by_high)
         forward = self.start <= self.end
-        return torch.where(forward, by_low, by_high), torch.where(forward, by_high, by_low)
+        by_start, by_end = (
+            torch.where(forward, one, other)
+            for one, other in ((by_low, by_high), (by_high, by_low))
+        )
+        return pad(by_end, (0, 0, 0, 1)) + pad(by_start, (0, 0, 1, 0))

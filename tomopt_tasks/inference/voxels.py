@@ -15,7 +15,8 @@ from tomopt_tasks.inference.reduced import Scatters
 from tomopt_tasks.inference.tracks import Tracks
 from tomopt_tasks.inference.volume import AbsVolumeInferrer, merge
 from tomopt_tasks.inference.x0_compat import TomOptX0
-from tomopt_tasks.inference.x0_map import UnbiasedX0, VoxelGrid, poca_shares
+from tomopt_tasks.inference.x0_factors import poca_shares
+from tomopt_tasks.inference.x0_map import UnbiasedX0, VoxelGrid
 
 X0Method = UnbiasedX0 | TomOptX0
 """How scattering is turned into radiation lengths."""
@@ -127,7 +128,9 @@ class AbsX0Inferrer(AbsVolumeInferrer):
     @cached_property
     def muon_probs_per_voxel_zxy(self) -> Float[Tensor, "mu z x y"]:
         """Share of each kept muon in each voxel; needs memory for muons times voxels."""
-        z, x, y = (shares.flatten(0, 1) for shares in poca_shares(self.measured, self.grid))
+        poca = self.measured.poca
+        xyz, sigma = (of.t()[:, None] for of in (poca.xyz, poca.sigma))
+        z, x, y = (of[0].t() for of in poca_shares(xyz, sigma, self.grid.edges(xyz)))
         shares = z[:, :, None, None] * x[:, None, :, None] * y[:, None, None, :]
         return shares[self.measured.used]
 

@@ -40,7 +40,7 @@ class TomOptX0(TomOptX0Settings):
             inverse = weight / ((2.0 * value * sigma) ** 2).clamp_min(LEAST_VARIANCE)
             channels += [inverse, inverse * value**2]
         rows = muons.per_volume(torch.stack(channels, 1))
-        sums = voxel_sums(rows, *_inside_shares(muons, grid))
+        sums = voxel_sums(rows.transpose(1, 2), *_inside_shares(muons, grid))
         sums = sums + SHARE_FLOOR * rows.sum(1)[:, :, None, None, None]
         mom, total, before, after = (
             torch.sqrt(sums[:, 2 * k + 1] / sums[:, 2 * k].clamp_min(1e-300)) for k in range(4)
@@ -86,7 +86,7 @@ def _differentiate(
 def _inside_shares(
     muons: MeasuredMuons, grid: VoxelGrid
 ) -> tuple[
-    Float[Tensor, "vol muons z"], Float[Tensor, "vol muons x"], Float[Tensor, "vol muons y"]
+    Float[Tensor, "vol z muons"], Float[Tensor, "vol x muons"], Float[Tensor, "vol y muons"]
 ]:
     """Probabilities of the cells; what lies beyond the grid is lost."""
     shares = []
@@ -94,5 +94,5 @@ def _inside_shares(
         where, sigma = muons.poca.xyz[:, axis], muons.poca.sigma[:, axis] + SIGMA_FLOOR
         edges = low + grid.size * torch.arange(n_cells + 1, device=where.device).to(where)
         cumulative = torch.special.ndtr((edges - where[:, None]) / sigma[:, None])
-        shares.append(muons.per_volume(cumulative.diff(dim=1)))
+        shares.append(muons.per_volume(cumulative.diff(dim=1)).transpose(1, 2))
     return shares[0], shares[1], shares[2]

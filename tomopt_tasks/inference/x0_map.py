@@ -21,34 +21,18 @@ seen at that mean, and keep all numbers finite (D-10, D-58); what they add vanis
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tomopt_tasks.inference.axes import (
-    SIGMA_FLOOR,
-    inner_edges,
-    normal_shares,
-    uniform_shares,
-)
+from tomopt_tasks.inference.axes import inner_edges
 from tomopt_tasks.inference.measured import MeasuredMuons
-from tomopt_tasks.inference.power import (
-    SPREAD,
-    angle_noise,
-    path_in_box,
-    power_scale,
-    squared_angle,
-    thickness,
-)
-from tomopt_tasks.inference.sums import Stretches, layer_sums, voxel_sums
-from tomopt_tasks.inference.tracks import Tracks
+from tomopt_tasks.inference.power import thickness
+from tomopt_tasks.inference.sums import Crossings, layer_sums, voxel_sums
+from tomopt_tasks.inference.x0_factors import along_paths, within_voxels
 from tomopt_tasks.inference.x0_settings import UnbiasedX0Settings
-from tomopt_tasks.kernels import kernel
-
-LEAST_MEAN = 1e-3
-"""Least mean density of a volume [1/m]."""
+from tomopt_tasks.kernels import constants, kernel
 
 LEAST_DENSITY = 1e-4
 """Radiation lengths per metre below which a density is not reported (air has 3e-3)."""
@@ -70,173 +54,55 @@ class VoxelGrid:
         """Extent in z [m]."""
         return self.shape[0] * self.size
 
+    def edges(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Borders between the cells along x, y and z [m], in the dtype of ``like``."""
+        n_z, n_x, n_y = self.shape
+        cells = ((0.0, n_x), (0.0, n_y), (self.z_low, n_z))
+        x, y, z = (inner_edges(low, self.size, like, n) for low, n in cells)
+        return x, y, z
+
 
 class UnbiasedX0(UnbiasedX0Settings):
     """The inversion described at the top of this module."""
 
     def __call__(self, muons: MeasuredMuons, grid: VoxelGrid) -> Float[Tensor, "vol z x y"]:
         """Radiation lengths [m]; finite and positive everywhere."""
-        terms = _terms(muons, grid, self)
-        power, seen, matter = _sums(muons, terms, grid, self)
-        means = (of[:, None, None, None] for of in (terms.density, terms.mean_power))
-        prior = power.new_tensor([self.prior_muons, self.prior_muons * grid.size])
-        (density,) = _DENSITY[self.log_term](power, seen, matter, *means, prior)
+        edges = grid.edges(muons.poca.xyz)
+        arguments = (*_rows(muons), *_constants(self, grid, edges))
+        if self.share == "voxel":
+            within = within_voxels(*arguments)
+            power, seen, matter = voxel_sums(*within[:4]).unbind(1)
+            means = within[-2:]
+        else:
+            along = along_paths(*arguments)
+            power, seen = voxel_sums(*along[:4]).unbind(1)
+            x, y = Crossings(along.x_at, edges[0]), Crossings(along.y_at, edges[1])
+            matter = layer_sums(along.layer, x, y)
+            means = along[-2:]
+        density_of, power_of = (of[:, None, None, None] for of in means)
+        prior = constants((self.prior_muons, self.prior_muons * grid.size), power)
+        (density,) = _DENSITY[self.log_term](power, seen, matter, density_of, power_of, prior)
         return 1.0 / density.clamp_min(LEAST_DENSITY)
 
 
-class _Terms(NamedTuple):
-    """What each muon brings, and the means of its volume."""
-
-    weight: Float[Tensor, "vol mu"]
-    power: Float[Tensor, "vol mu"]
-    path: Float[Tensor, "vol mu"]
-    first: Float[Tensor, "vol mu"]
-    """Depth at which it enters the box [m]."""
-    last: Float[Tensor, "vol mu"]
-    """Depth at which it leaves the box [m]."""
-    spread: Float[Tensor, "vol mu"]
-    """Standard deviation of the true depth of the point of closest approach at r = 1 [m]."""
-    density: Float[Tensor, " vol"]
-    """Mean power per path [1/m]."""
-    mean_power: Float[Tensor, " vol"]
+def _rows(muons: MeasuredMuons) -> tuple[Tensor, ...]:
+    """What is known of each muon, with axes of volumes and of their muons at the end."""
+    before, after, poca = muons.before, muons.after, muons.poca
+    pairs = (before.offset, before.slope, after.slope, before.var_slope, after.var_slope)
+    rows = [of.t().unflatten(1, (muons.n_volumes, -1)) for of in (*pairs, poca.xyz, poca.sigma)]
+    return *rows, muons.per_volume(muons.weight), muons.per_volume(muons.momentum)
 
 
-def _terms(muons: MeasuredMuons, grid: VoxelGrid, method: UnbiasedX0) -> _Terms:
-    before, after = muons.before, muons.after
-    rows = (before.offset, before.slope, after.slope, before.var_slope, after.var_slope)
-    box = [grid.shape[1] * grid.size, grid.shape[2] * grid.size, grid.height]
-    switches = [float(method.subtract_resolution), float(method.weights == "expected")]
-    return _muon_terms(
-        *(of_tracks.t().unflatten(1, (muons.n_volumes, -1)) for of_tracks in rows),
-        *map(muons.per_volume, (muons.poca.sigma.t()[2], muons.weight, muons.momentum)),
-        before.offset.new_tensor(box),
-        before.offset.new_tensor(switches),
-    )
-
-
-@kernel
-def _muon_terms(
-    entry: Float[Tensor, "axis vol mu"],
-    slope_in: Float[Tensor, "axis vol mu"],
-    slope_out: Float[Tensor, "axis vol mu"],
-    var_slope_in: Float[Tensor, "axis vol mu"],
-    var_slope_out: Float[Tensor, "axis vol mu"],
-    sigma_z: Float[Tensor, "vol mu"],
-    accepted: Float[Tensor, "vol mu"],
-    momentum: Float[Tensor, "vol mu"],
-    box: Float[Tensor, " xyz"],
-    switches: Float[Tensor, " switch"],
-) -> _Terms:
-    """Terms of muons in a box; two switches: subtract the resolution, weigh by it."""
-    subtract, weigh = switches.unbind()
-    first, last = path_in_box(entry, slope_in, box)
-    path = (last - first) * torch.sqrt(1.0 + slope_in.square().sum(0))
-    crosses = path > 0
-    path = torch.where(crosses, path, 1.0)
-    accepted = torch.where(crosses, accepted, 0.0)
-    scale = power_scale(momentum)
-    angle2 = squared_angle(slope_in, slope_out)
-    noise = subtract * 0.5 * scale * angle_noise(slope_in, slope_out, var_slope_in + var_slope_out)
-    power = 0.5 * scale * angle2 - noise
-    weight, density = _weigh(accepted, power, path, weigh * noise)
-    width2 = density[:, None] * path / scale
-    blur2 = sigma_z**2 * angle2 / width2
-    spread = torch.sqrt((SPREAD * (last - first)) ** 2 + 2.0 * blur2 + SIGMA_FLOOR**2)
-    mean_power = _mean(power, weight).clamp_min(1e-6)
-    return _Terms(weight, power, path, first, last, spread, density, mean_power)
-
-
-def _weigh(
-    accepted: Float[Tensor, "vol mu"],
-    power: Float[Tensor, "vol mu"],
-    path: Float[Tensor, "vol mu"],
-    noise: Float[Tensor, "vol mu"],
-) -> tuple[Float[Tensor, "vol mu"], Float[Tensor, " vol"]]:
-    """Weights and mean densities [1/m].
-
-    The deflection is Gaussian in two planes, so that the variance of a power is the square of its
-    mean, noise included; for the weights in units of that of perfect hits.
-    """
-    per_path, weight = power / path, accepted
-    density = _mean(per_path, weight * path).clamp_min(LEAST_MEAN)
-    for _ in range(2):
-        weight = accepted / (1.0 + noise / (density[:, None] * path)) ** 2
-        density = _mean(per_path, weight * path).clamp_min(LEAST_MEAN)
-    return weight, density
-
-
-def _mean(values: Float[Tensor, "vol mu"], by: Float[Tensor, "vol mu"]) -> Float[Tensor, " vol"]:
-    """Mean of each volume, weighted with ``by``; zero without weight."""
-    return (values * by).sum(1) / by.sum(1).clamp_min(1e-30)
-
-
-def _sums(
-    muons: MeasuredMuons, terms: _Terms, grid: VoxelGrid, method: UnbiasedX0
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Power, number of muons and matter of each voxel, each (vol, z, x, y)."""
-    shares = poca_shares(muons, grid)
-    channels = [terms.weight * terms.power, terms.weight]
-    if method.share == "voxel":
-        slope2 = muons.per_volume((muons.before.slope**2).sum(1))
-        channels.append(terms.weight * grid.size * torch.sqrt(1.0 + slope2))
-    sums = voxel_sums(torch.stack(channels, 1).transpose(1, 2), *shares)
-    if method.share == "voxel":
-        return sums[:, 0], sums[:, 1], sums[:, 2]
-    return sums[:, 0], sums[:, 1], _matter(muons, terms, grid)
-
-
-def poca_shares(
-    muons: MeasuredMuons, grid: VoxelGrid
-) -> tuple[
-    Float[Tensor, "vol muons z"], Float[Tensor, "vol muons x"], Float[Tensor, "vol muons y"]
-]:
-    """Probabilities of the cells along z, x and y for the points of closest approach."""
+def _constants(
+    method: UnbiasedX0Settings, grid: VoxelGrid, edges: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, ...]:
+    """Switches (subtract the resolution, weigh by it), box, borders of cells, depths of faces."""
     n_z, n_x, n_y = grid.shape
-    shares = []
-    low = (0.0, 0.0, grid.z_low)
-    for where, sigma, start, n_cells in zip(
-        muons.poca.xyz.t(), muons.poca.sigma.t(), low, (n_x, n_y, n_z), strict=True
-    ):
-        edges = inner_edges(start, grid.size, where, n_cells)
-        shares.append(muons.per_volume(normal_shares(where, sigma, edges)))
-    return shares[2], shares[0], shares[1]
-
-
-def _matter(muons: MeasuredMuons, terms: _Terms, grid: VoxelGrid) -> Float[Tensor, "vol z x y"]:
-    """Weighted path per voxel, shared in depth like the power of uniform matter."""
-    n_z, n_x, n_y = grid.shape
-    entry, slope = (of.t().unflatten(1, (muons.n_volumes, -1)) for of in _line(muons.before))
-    borders = inner_edges(0.0, grid.size, entry, n_z)
-    middle = 0.5 * (terms.first + terms.last)
-    in_layer = uniform_shares(middle, 0.5 * terms.spread, borders).movedim(-1, 1).flip(1)
-    layer = (terms.weight * terms.path)[:, None] * in_layer
-    faces = torch.arange(n_z, -1, -1, dtype=entry.dtype, device=entry.device) * grid.size
-    x, y = _faces(entry, slope, terms.first, terms.last, faces)
-    stretches = [
-        Stretches(at[:, 1:], at[:, :-1], inner_edges(0.0, grid.size, entry, n_cells))
-        for at, n_cells in ((x, n_x), (y, n_y))
-    ]
-    return layer_sums(layer, *stretches)
-
-
-def _line(track: Tracks) -> tuple[Float[Tensor, "mu 2"], Float[Tensor, "mu 2"]]:
-    return track.offset, track.slope
-
-
-@kernel
-def _faces(
-    entry: Float[Tensor, "axis vol mu"],
-    slope: Float[Tensor, "axis vol mu"],
-    first: Float[Tensor, "vol mu"],
-    last: Float[Tensor, "vol mu"],
-    faces: Float[Tensor, " face"],
-) -> tuple[Float[Tensor, "vol face mu"], Float[Tensor, "vol face mu"]]:
-    """Where lines cross the faces of the layers at some depths, within the box, in x and in y."""
-    first, last = first[:, None], last[:, None]
-    depth = torch.where(faces[:, None] < last, faces[:, None], last)
-    depth = torch.where(depth > first, depth, first)
-    x, y = entry[:, :, None] + depth * slope[:, :, None]
-    return x, y
+    switches = (float(method.subtract_resolution), float(method.weights == "expected"))
+    box = (n_x * grid.size, n_y * grid.size, grid.height)
+    faces = tuple(k * grid.size for k in range(n_z, -1, -1))
+    first, second, last = (constants(of, edges[0]) for of in (switches, box, faces))
+    return first, second, *edges, last
 
 
 @kernel

@@ -20,7 +20,7 @@ from tomopt_tasks.inference.power import (
     squared_angle,
     thickness,
 )
-from tomopt_tasks.inference.sums import Stretches, box_shares, layer_sums, voxel_sums
+from tomopt_tasks.inference.sums import Crossings, box_shares, layer_sums, voxel_sums
 from tomopt_tasks.rng import stream
 from tomopt_tasks.scattering.highland import highland_angle
 
@@ -97,13 +97,11 @@ def test_depths_in_uniform_matter_follow_the_shares():
 
 
 def test_a_stretch_is_shared_by_overlap():
-    found = box_shares(
-        torch.tensor([0.05, 0.25], dtype=F64), torch.tensor([0.25, 0.25], dtype=F64), EDGES
-    ).t()
+    at = torch.tensor([0.05, 0.25, 0.25, 0.05], dtype=F64)  # there, nowhere, and back
+    found = box_shares(at[None, :, None], EDGES)[0, :, :, 0]
     assert_close(found[0], torch.tensor([0.25, 0.5, 0.25, 0.0], dtype=F64), rtol=0, atol=1e-6)
-    assert_close(found.sum(1), torch.ones(2, dtype=F64))
-    back = box_shares(torch.tensor([0.25], dtype=F64), torch.tensor([0.05], dtype=F64), EDGES)
-    assert_close(back[:, 0], found[0])
+    assert_close(found.sum(1), torch.ones(3, dtype=F64))
+    assert_close(found[2], found[0])
 
 
 def test_edges_start_at_the_bottom_of_the_grid():
@@ -113,12 +111,12 @@ def test_edges_start_at_the_bottom_of_the_grid():
 
 def factors(n_volumes=2, n_muons=23):
     shapes = (3, 4, 5, 2)
-    return [uniform(n_volumes, n_muons, n) for n in shapes]
+    return [uniform(n_volumes, n, n_muons) for n in shapes]
 
 
 def test_sums_equal_the_dense_product():
     channels, z, x, y = factors()
-    expected = torch.einsum("vnc,vnz,vnx,vny->vczxy", channels, z, x, y)
+    expected = torch.einsum("vcn,vzn,vxn,vyn->vczxy", channels, z, x, y)
     assert_close(voxel_sums(channels, z, x, y), expected)
 
 
@@ -155,14 +153,14 @@ def test_d08_the_graph_keeps_the_factors_only():
     assert sum(kept) == 500 * (3 + 4 + 5 + 2)  # muons times voxels would be 20 000
 
 
-def stretches(n_muons):
-    """Stretches in two layers, some of them backwards, some beyond the outer cells."""
-    ends = 0.6 * uniform(4, 2, 2, n_muons) - 0.1
-    return Stretches(ends[0], ends[1], EDGES), Stretches(ends[2], ends[3], EDGES[:2])
+def crossings(n_muons):
+    """Of two layers: some stretches lead backwards, some lie beyond the outer cells."""
+    at = 0.6 * uniform(2, 2, 3, n_muons) - 0.1
+    return Crossings(at[0], EDGES), Crossings(at[1], EDGES[:2])
 
 
 def test_sums_by_layer_equal_the_dense_product(monkeypatch):
-    layer, (x, y) = uniform(2, 2, 23), stretches(23)
+    layer, (x, y) = uniform(2, 2, 23), crossings(23)
     expected = torch.einsum("vzn,vzxn,vzyn->vzxy", layer, box_shares(*x), box_shares(*y))
     assert_close(layer_sums(layer, x, y), expected)
     monkeypatch.setattr(sums, "BLOCK", 5)
@@ -170,11 +168,11 @@ def test_sums_by_layer_equal_the_dense_product(monkeypatch):
 
 
 def test_sums_by_layer_have_the_gradient_of_their_differences():
-    layer, (x, y) = uniform(2, 2, 5), stretches(5)
-    inputs = [t.clone().requires_grad_() for t in (layer, x.start, x.end, y.start, y.end)]
+    layer, (x, y) = uniform(2, 2, 5), crossings(5)
+    inputs = [t.clone().requires_grad_() for t in (layer, x.at, y.at)]
 
-    def total(layer, x_start, x_end, y_start, y_end):
-        return layer_sums(layer, Stretches(x_start, x_end, EDGES), Stretches(y_start, y_end, EDGES))
+    def total(layer, x_at, y_at):
+        return layer_sums(layer, Crossings(x_at, x.edges), Crossings(y_at, y.edges))
 
     assert torch.autograd.gradcheck(total, inputs)
 
