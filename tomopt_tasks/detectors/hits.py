@@ -1,14 +1,19 @@
 """Hits of a batch of muons on a stack of panels, as deviations from the true straight line."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tomopt_tasks.detectors.response import gaussian_response, inside, sigmoid_response
-from tomopt_tasks.kernels import kernel
+from tomopt_tasks.detectors.soft_hits import (
+    Measured,
+    gaussian_hits,
+    measured,
+    offsets_from,
+    sigmoid_hits,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +155,15 @@ def _soft_hits(
     panels: PanelStack,
     noise: Float[Tensor, "panel axis mu"],
     depth: Float[Tensor, " panel"],
-) -> "_Measured":
+) -> Measured:
     offset, slope = lines.offset.t(), lines.slope.t()
     numbers = (panels.resolution, panels.efficiency)
     if not panels.soft_resolution:
-        response = _soft_response(_offsets(offset, slope, depth, panels.xy), panels)
-        return _measured(response, noise, *numbers, blurs=False)
+        response = _soft_response(offsets_from(offset, slope, depth, panels.xy), panels)
+        return measured(response, noise, *numbers, blurs=False)
     if panels.smooth is None:
-        return _gaussian_hits(offset, slope, noise, depth, panels.xy, panels.span, *numbers)
-    return _sigmoid_hits(
+        return gaussian_hits(offset, slope, noise, depth, panels.xy, panels.span, *numbers)
+    return sigmoid_hits(
         offset, slope, noise, depth, panels.xy, panels.span, *numbers, panels.smooth
     )
 
@@ -170,60 +175,6 @@ def _soft_response(
     if panels.smooth is None:
         return gaussian_response(offset, span)
     return sigmoid_response(offset, span, panels.smooth[:, None, None])
-
-
-class _Measured(NamedTuple):
-    """What soft panels measure."""
-
-    residual: Float[Tensor, "panel axis mu"]
-    sigma: Float[Tensor, "panel axis mu"]
-    efficiency: Float[Tensor, "panel mu"]
-
-
-def _offsets(offset: Tensor, slope: Tensor, depth: Tensor, xy: Tensor) -> Tensor:
-    """Where lines cross panels, from the centres of these."""
-    return torch.addcmul(offset, depth[:, None, None], slope) - xy[..., None]
-
-
-def _measured(
-    response: Tensor, noise: Tensor, resolution: Tensor, efficiency: Tensor, *, blurs: bool = True
-) -> _Measured:
-    kept = response if blurs else torch.ones_like(response)
-    sigma = 1.0 / (resolution[:, None, None] * kept)
-    seen = efficiency[:, None] * (response[:, 0] * response[:, 1])
-    return _Measured(noise * sigma, sigma, seen)
-
-
-@kernel
-def _gaussian_hits(
-    offset: Float[Tensor, "axis mu"],
-    slope: Float[Tensor, "axis mu"],
-    noise: Float[Tensor, "panel axis mu"],
-    depth: Float[Tensor, " panel"],
-    xy: Float[Tensor, "panel axis"],
-    span: Float[Tensor, "panel axis"],
-    resolution: Float[Tensor, " panel"],
-    efficiency: Float[Tensor, " panel"],
-) -> _Measured:
-    where = _offsets(offset, slope, depth, xy)
-    return _measured(gaussian_response(where, span[..., None]), noise, resolution, efficiency)
-
-
-@kernel
-def _sigmoid_hits(
-    offset: Float[Tensor, "axis mu"],
-    slope: Float[Tensor, "axis mu"],
-    noise: Float[Tensor, "panel axis mu"],
-    depth: Float[Tensor, " panel"],
-    xy: Float[Tensor, "panel axis"],
-    span: Float[Tensor, "panel axis"],
-    resolution: Float[Tensor, " panel"],
-    efficiency: Float[Tensor, " panel"],
-    smooth: Float[Tensor, " panel"],
-) -> _Measured:
-    where = _offsets(offset, slope, depth, xy)
-    response = sigmoid_response(where, span[..., None], smooth[:, None, None])
-    return _measured(response, noise, resolution, efficiency)
 
 
 def _without_missed(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tomopt_tasks.detectors.hits import Lines, PanelStack, measure
 from tomopt_tasks.detectors.response import gaussian_response, inside, sigmoid_response
+from tomopt_tasks.kernels import constants
 from tomopt_tasks.muons.batch import MuonBatch
 
 
@@ -161,9 +162,9 @@ class DetectorPanel(nn.Module):
 
         Deterministic (D-34): ``margin`` [m] keeps a fixed distance from the faces in z.
         """
-        for axis in (0, 1):
-            self.xy[axis].clamp_(xyz_low[axis], xyz_high[axis])
-            self.xy_span[axis].clamp_(xyz_high[axis] / 20, xyz_high[axis] * 10)
+        x, y = xyz_high[:2]
+        self.xy.clamp_(*(constants(tuple(of[:2]), self.xy) for of in (xyz_low, xyz_high)))
+        self.xy_span.clamp_(*(constants((x * by, y * by), self.xy) for by in (0.05, 10.0)))
         self.z.clamp_(xyz_low[2] + margin, xyz_high[2] - margin)
 
 

@@ -41,6 +41,31 @@ def sigmoid_response(
     return (torch.sigmoid((1.0 - distance) / smooth) / peak).clamp_min(RESPONSE_FLOOR)
 
 
+def gaussian_falloff(
+    offset: Float[Tensor, "..."], span: Float[Tensor, "..."]
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+    """:func:`gaussian_response`, and the derivative of its logarithm by ln(offset).
+
+    That by ln(span) is the opposite, since the response depends on their ratio.
+    """
+    square = (offset / span) ** 2
+    response = torch.exp(-8.0 * square)
+    held = response < RESPONSE_FLOOR
+    return response.clamp_min_(RESPONSE_FLOOR), (-16.0 * square).masked_fill_(held, 0.0)
+
+
+def sigmoid_falloff(
+    offset: Float[Tensor, "..."], span: Float[Tensor, "..."], smooth: Float[Tensor, "..."]
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+    """The same of :func:`sigmoid_response`."""
+    distance = offset.abs() / (0.5 * span)
+    edge = torch.sigmoid((1.0 - distance) / smooth)
+    response = edge / torch.sigmoid(1.0 / smooth)
+    held = response < RESPONSE_FLOOR
+    slope = (edge - 1.0) * distance / smooth
+    return response.clamp_min_(RESPONSE_FLOOR), slope.masked_fill_(held, 0.0)
+
+
 def inside(
     offset: Float[Tensor, "*batch 2"], span: Float[Tensor, "*panel 2"]
 ) -> Bool[Tensor, "*batch"]:

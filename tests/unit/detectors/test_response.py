@@ -5,12 +5,16 @@ import torch
 from torch.testing import assert_close
 
 from tests.unit.inference.fakes import F64
+from tomopt_tasks import kernels
 from tomopt_tasks.detectors.response import (
     RESPONSE_FLOOR,
+    gaussian_falloff,
     gaussian_response,
     inside,
+    sigmoid_falloff,
     sigmoid_response,
 )
+from tomopt_tasks.detectors.soft_hits import gaussian_hits, sigmoid_hits
 
 SPAN = torch.tensor([2.0, 1.0], dtype=F64)
 
@@ -67,3 +71,47 @@ def test_the_box_is_half_open():
     assert inside(at(1.0, 0.0), SPAN).tolist() == [False]
     assert inside(at(0.0, 0.5), SPAN).tolist() == [False]
     assert inside(at(math.nextafter(1.0, 0.0), 0.0), SPAN).tolist() == [True]
+
+
+SMOOTH = torch.tensor([0.2], dtype=F64)
+
+
+@pytest.mark.parametrize(
+    ("falloff", "response", "more"),
+    [(gaussian_falloff, gaussian_response, ()), (sigmoid_falloff, sigmoid_response, (SMOOTH,))],
+    ids=["gauss", "sigmoid"],
+)
+def test_a_falloff_is_the_response_and_its_slope_by_logarithms(falloff, response, more):
+    offset = torch.tensor([0.0, 1e-9, -0.3, 0.9, -1.4, 3.0, 40.0], dtype=F64).requires_grad_()
+    span = torch.full_like(offset, 2.0).requires_grad_()  # the last one is at the floor
+    found, slope = falloff(offset, span, *more)
+    expected = response(offset, span, *more)
+    assert torch.equal(found, expected)
+    by_offset, by_span = torch.autograd.grad(expected.log().sum(), [offset, span])
+    assert_close(slope, by_offset * offset)
+    assert_close(-slope, by_span * span)
+    assert float(slope[-1].detach()) == 0.0
+
+
+@pytest.mark.parametrize("block", [3, 4096], ids=["blocks", "whole"])
+@pytest.mark.parametrize(
+    ("hits", "more"),
+    [(gaussian_hits, ()), (sigmoid_hits, (torch.full((3,), 0.3, dtype=F64),))],
+    ids=["gauss", "sigmoid"],
+)
+def test_hits_have_the_derivatives_of_differences_in_all_of_the_panels(
+    hits, more, block, monkeypatch
+):
+    monkeypatch.setattr(kernels, "BLOCK", block)
+    rng = torch.Generator().manual_seed(3)
+    offset, slope, noise = (
+        torch.randn(shape, generator=rng, dtype=F64) for shape in ((2, 8), (2, 8), (3, 2, 8))
+    )
+    panels = [torch.rand(shape, generator=rng, dtype=F64) + 0.5 for shape in ((3,), (3, 2), (3, 2))]
+    panels += [torch.rand(3, generator=rng, dtype=F64) + low for low in (2.0, 0.1)]
+    leaves = [panel.requires_grad_() for panel in panels]
+    assert torch.autograd.gradcheck(
+        lambda *at: hits(0.2 * offset, slope, noise, *at, *more), leaves
+    )
+    with pytest.raises(RuntimeError, match="no derivative"):  # lines are true, they do not move
+        hits(offset.requires_grad_(), slope, noise, *leaves, *more)[0].sum().backward()
