@@ -39,6 +39,8 @@ class Volume(nn.Module):
     budget: Float[Tensor, ""] | None
     budget_weights: nn.Parameter
     """One for each panel, in the order of construction; the shares are their softmax (D-45)."""
+    _cost: Tensor | None
+    """See :meth:`hold_cost`."""
 
     def __init__(
         self, layers: nn.ModuleList | Sequence[AbsLayer], budget: float | int | None = None
@@ -46,6 +48,7 @@ class Volume(nn.Module):
         super().__init__()
         self.layers = layers if isinstance(layers, nn.ModuleList) else nn.ModuleList(layers)
         self.target: Any = None
+        self.hold_cost(on=False)
         self._check()
         self.register_buffer("budget", None, persistent=False)
         self._n_layer_costs = [int(layer._n_costs) for layer in self.get_detectors()]
@@ -205,8 +208,21 @@ class Volume(nn.Module):
         """Cost of all detectors; the budget where there is one."""
         if self.budget is not None:
             return self.budget.reshape(1)
+        held = self._cost
+        if held is not None and (held.requires_grad or not torch.is_grad_enabled()):
+            return held
         costs = [layer.get_cost().reshape(1) for layer in self.get_detectors()]
-        return torch.stack(costs).sum(0) if costs else torch.zeros_like(self[0].lw[:1])
+        total = torch.stack(costs).sum(0) if costs else torch.zeros_like(self[0].lw[:1])
+        if self._holds_cost:
+            self._cost = total
+        return total
+
+    def hold_cost(self, *, on: bool) -> None:
+        """Whether the cost is formed only once from here on, for all volumes of one update.
+
+        One graph then serves all of their losses, and one backward pass goes through it.
+        """
+        self._holds_cost, self._cost = on, None
 
     def forward(self, mu: MuonBatch) -> None:
         """Lets muons cross all layers, from top to bottom; remembers where they were after each."""

@@ -83,6 +83,7 @@ class VolumeLoop:
                 fit.loss_val = None
                 self._graphs, self._kept = 0, []
                 self.hook("on_volume_batch_begin")
+                self.volume.hold_cost(on=True)
             alone = len(scan) == min(size or 0, len(passives) - done + done % (size or 1))
             self._scan(scan, alone=alone)
             done += len(scan)
@@ -251,11 +252,14 @@ class VolumeLoop:
 
     def _learnable(self) -> list[Tensor]:
         """Parameters that a gradient may go to: of the volume, and of what else is optimised."""
-        groups = [group for opt in self.opts.values() for group in opt.param_groups]
-        others = [parameter for group in groups for parameter in group["params"]]
-        others += [self.volume.budget] if self.volume.budget is not None else []
-        unique = {id(p): p for p in [*self.volume.parameters(), *others] if p.requires_grad}
+        budget = [] if self.volume.budget is None else [self.volume.budget]
+        tensors = (*self.volume.parameters(), *self._optimised(), *budget)
+        unique = {id(p): p for p in tensors if p.requires_grad}
         return list(unique.values())
+
+    def _optimised(self) -> list[Tensor]:
+        groups = [group for opt in self.opts.values() for group in opt.param_groups]
+        return [parameter for group in groups for parameter in group["params"]]
 
     def _judge_volume(self, predictions: Predictions, offset: int) -> None:
         fit = self.fit_params
@@ -276,11 +280,12 @@ class VolumeLoop:
         self.hook("on_volume_batch_end")
         if fit.state == "train":
             self._update(fit.mean_loss)
+        self.volume.hold_cost(on=False)
 
     def _update(self, mean_loss: Tensor | None) -> None:
         fit = self.fit_params
-        for opt in self.opts.values():
-            opt.zero_grad()
+        for parameter in self._optimised():
+            parameter.grad = None
         self.hook("on_backwards_begin")
         if mean_loss is not None:
             try:
@@ -326,7 +331,6 @@ class VolumeLoop:
         return mu
 
     def _stream(self, *names: str | int) -> torch.Generator:
-
         return stream(self.seed, *names, device=self.volume.device)
 
     def _irradiate(self, mu: MuonBatch, scan: Scan) -> None:

@@ -87,6 +87,9 @@ class Volume(nn.Module):
     def get_rad_cube(self):
         return self.rad_length
 
+    def hold_cost(self, *, on):
+        pass
+
     def assign_budget(self):
         self.n_assigned += 1
 

@@ -10,12 +10,14 @@ from torch import nn
 
 from tests.unit.wrapper.common import HookRecord, notebook_volume, passives
 from tomopt_tasks.callbacks.ladle import ExpectedMSELoss, SpreadRangeLoss
+from tomopt_tasks.detectors.layer import PanelDetectorLayer
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
 from tomopt_tasks.inference.learned import DeepVolumeInferrer, VolumeNet, attach_model
 from tomopt_tasks.inference.scatters import ScatterBatch
 from tomopt_tasks.inference.voxels import PanelX0Inferrer, TomOptX0
 from tomopt_tasks.losses.volumes import VolumeMSELoss
 from tomopt_tasks.losses.voxels import VoxelX0Loss
+from tomopt_tasks.volume.volume import Volume
 from tomopt_tasks.wrapper import scans
 from tomopt_tasks.wrapper.family import ArbVolumeWrapper
 from tomopt_tasks.wrapper.scans import BankedPassives
@@ -108,6 +110,41 @@ def test_one_volume_at_a_time_gives_the_gradient_of_all(case, monkeypatch):
     single, _ = gradients(case, 0)
     for name in whole:
         torch.testing.assert_close(single[name], whole[name], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 30], ids=["formed anew", "kept"])
+def test_the_cost_of_a_detector_is_formed_once_an_update(memory, monkeypatch):
+    """Volumes of an update share one cost, which the next update must not see."""
+    formed, get_cost = [], PanelDetectorLayer.get_cost
+
+    def counted(layer):
+        formed.append(layer.pos)
+        return get_cost(layer)
+
+    monkeypatch.setattr(PanelDetectorLayer, "get_cost", counted)
+    monkeypatch.setattr(scans, "CHUNK", 2 * N_MUONS)
+    found, _ = gradients("sums", memory, budget=None)
+    assert formed == ["above", "below"]
+    gradients("sums", memory, budget=None, size=2)  # three updates of two volumes
+    assert formed == 4 * ["above", "below"]
+    hold_cost = Volume.hold_cost
+    monkeypatch.setattr(Volume, "hold_cost", lambda volume, **_: hold_cost(volume, on=False))
+    apart, _ = gradients("sums", memory, budget=None)
+    for name in apart:
+        torch.testing.assert_close(found[name], apart[name], rtol=1e-12, atol=1e-15)
+
+
+def test_a_cost_without_a_graph_does_not_stand_for_one_that_needs_it():
+    volume = notebook_volume(None)
+    volume.hold_cost(on=True)
+    with torch.no_grad():
+        plain = volume.get_cost()
+    cost = volume.get_cost()
+    assert torch.equal(cost, plain)
+    assert cost.requires_grad
+    assert volume.get_cost() is cost
+    volume.hold_cost(on=False)
+    assert volume.get_cost() is not cost
 
 
 class _Saved:
