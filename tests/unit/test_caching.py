@@ -22,6 +22,7 @@ from tomopt_tasks.caching import (
 )
 from tomopt_tasks.caching.device import DEVICE
 from tomopt_tasks.core import Config, UserError
+from tomopt_tasks.planning.plan import Stage
 from tomopt_tasks.runs import body
 from tomopt_tasks.store.opening import open_store
 
@@ -348,12 +349,24 @@ def test_a_body_computes_as_its_key_says(tmp_path, monkeypatch, asked):
     monkeypatch.setattr("tomopt_tasks.caching.device.shutil.which", lambda _: "/usr/bin/g++")
     monkeypatch.setenv(DEVICE, "cpu")
     monkeypatch.setenv(device.COMPILE, asked)
-    store = open_store(tmp_path)
-    work = {
-        "store": store.url, "name": "evaluate", "label": "", "key": "0" * 64, "inputs": {},
-        "parents": {},
-    }  # fmt: skip
+    work = a_work(tmp_path)
     with pytest.raises(UserError, match="enough"):
         body.perform(work)
     assert seen == [asked == "on"]
     assert kernels._on is False
+    monkeypatch.setenv(device.COMPILE, "off" if asked == "on" else "on")
+    here, there = ("False", "True") if asked == "on" else ("True", "False")
+    with pytest.raises(UserError) as refused:  # on a worker that was started otherwise
+        body.perform(work)
+    assert len(seen) == 1
+    assert str(refused.value) == (
+        f"evaluate: this worker computes with compiled {here}, but the key is of compiled {there}; "
+        "start it with the same torch, TOMOPT_DEVICE and TOMOPT_COMPILE as the process that plans "
+        "the run"
+    )
+
+
+def a_work(folder):
+    parts = components("evaluate", Inputs(), {}, "c" * 64, numerics())
+    stage = Stage("evaluate", "evaluate", Inputs(), {}, parts, stage_key(parts))
+    return body.work_of(stage, open_store(folder), {})

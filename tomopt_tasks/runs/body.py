@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, TypedDict
 
-from tomopt_tasks.caching.device import compiled
-from tomopt_tasks.core import Config
+from tomopt_tasks.caching.device import COMPILE, DEVICE, compiled
+from tomopt_tasks.caching.keys import numerics
+from tomopt_tasks.core import Config, UserError
 from tomopt_tasks.planning import inputs
 from tomopt_tasks.planning.plan import KINDS, Stage
 from tomopt_tasks.runs.machine import machine, same_bits, settle
@@ -50,6 +51,8 @@ class Work(TypedDict):
     key: str
     inputs: dict[str, Any]
     parents: dict[str, dict[str, Any]]
+    numerics: dict[str, Any]
+    """What the key says of them."""
 
 
 def work_of(stage: Stage, store: Store, refs: Mapping[str, Ref]) -> Work:
@@ -62,6 +65,7 @@ def work_of(stage: Stage, store: Store, refs: Mapping[str, Ref]) -> Work:
         "key": stage.key,
         "inputs": stage.inputs.model_dump(mode="json"),  # whole: a key leaves names of files out
         "parents": parents,
+        "numerics": dict(stage.components["numerics"]),
     }
 
 
@@ -70,10 +74,14 @@ def perform(work: Work) -> dict[str, Any]:
 
     Args:
         work: see ``Work``.
+
+    Raises:
+        UserError: this process computes in another way than its key says.
     """
     store = _store(work["store"])
     ref = store.find(KINDS[work["name"]], work["key"])
     if ref is None:
+        _check_numerics(work)
         settings = INPUTS[work["name"]].model_validate(work["inputs"])
         parents = {role: Ref.model_validate(parent) for role, parent in work["parents"].items()}
         body = bodies()[work["name"]]
@@ -86,6 +94,18 @@ def perform(work: Work) -> dict[str, Any]:
             ref = _first(store, collision)
         seconds[work["key"]] = time.perf_counter() - begun
     return ref.model_dump(mode="json")
+
+
+def _check_numerics(work: Work) -> None:
+    here, asked = numerics().model_dump(mode="json"), work["numerics"]
+    decided_here = ("torch", "device", "compiled")
+    others = [name for name in decided_here if here[name] != asked[name]]
+    if others:
+        got, wanted = (", ".join(f"{n} {of[n]}" for n in others) for of in (here, asked))
+        raise UserError(
+            f"{work['label']}: this worker computes with {got}, but the key is of {wanted}; start "
+            f"it with the same torch, {DEVICE} and {COMPILE} as the process that plans the run"
+        )
 
 
 def _kernels() -> AbstractContextManager[None]:
