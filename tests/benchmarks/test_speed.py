@@ -92,3 +92,18 @@ def test_the_command_prints_tables_and_writes_json(
     command.main()
     assert "small 2x40" in capsys.readouterr().out
     assert json.loads(out.read_text())["rounding"]["rows"][0]["workload"] == "small 2x40"
+
+
+def test_short_work_is_done_again_and_averaged(monkeypatch):
+    now, numbers = [0.0], []
+
+    def work(number):
+        numbers.append(number)
+        now[0] += 0.1
+
+    monkeypatch.setattr(timing.time, "process_time", lambda: 2.0 * now[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    assert timing.clocked(work, least=0.35)(2) == pytest.approx((0.2, 0.1))
+    assert numbers == [2000, 2001, 2002, 2003]  # each sees other muons
+    assert timing.clocked(work)(3) == pytest.approx((0.2, 0.1))
+    assert numbers[4:] == [3000]
