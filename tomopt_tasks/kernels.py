@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from tomopt_tasks.machine_code import Axes, Outputs, Program
 
-BLOCK = 4096
+BLOCK = 16384
 """Muons that a :class:`Blockwise` function computes at a time where it is not compiled."""
 
 

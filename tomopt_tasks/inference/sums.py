@@ -19,7 +19,7 @@ from tomopt_tasks.kernels import Pieces, in_pieces, kernel
 BLOCK = 4096
 """Muons of a volume that are summed at a time; partial sums are added in this order."""
 
-ELEMENTS = 1 << 17
+ELEMENTS = 1 << 18
 """Elements of a temporary product, if a block of one volume has no more: it stays in the caches."""
 
 
