@@ -12,7 +12,7 @@ as well, those of a ``Blockwise`` function by a second kernel.
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 import torch
@@ -45,7 +45,7 @@ def constants(values: tuple[float, ...], like: Tensor) -> Float[Tensor, " n"]:
     return _constants(values, like.dtype, like.device)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _constants(
     values: tuple[float, ...], dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, " n"]:

@@ -132,7 +132,9 @@ def _functions(thing: Any) -> Iterator[FunctionType]:
         return
     parts = getattr(thing, "__dict__", {})
     if isinstance(thing, type):
-        inner: Iterable[Any] = [getattr(part, "__func__", part) for part in parts.values()]
+        inner: Iterable[Any] = [
+            getattr(part, "__func__", getattr(part, "fget", part)) for part in parts.values()
+        ]
         inner = [part for part in inner if isinstance(part, FunctionType)]
     elif isinstance(thing, tuple):
         inner = thing

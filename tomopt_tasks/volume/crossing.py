@@ -9,7 +9,6 @@ the depth that is left, ``int density v^(k-1) dv`` is a sum over the borders of 
 the step in density there: no walk and no sorting.
 """
 
-import math
 from functools import cache
 from typing import NamedTuple
 
@@ -74,11 +73,12 @@ def cross_layer(
     bounds = _bounds(layer.shape, layer.density.dtype, layer.density.device)
     about = (layer.density, layer.first_cell, *bounds, position, slope)
     *moments, larger = _shallow(*about)
-    most = math.ceil(larger.max()) if larger.numel() else 0
-    if most > 1:
-        steep = (larger > 1.0).nonzero().squeeze(1)
-        numbers = torch.arange(float(most), dtype=larger.dtype, device=larger.device)
-        of, number = (larger.index_select(0, steep)[:, None] > numbers).nonzero().unbind(1)
+    steep = (larger > 1.0).nonzero().squeeze(1)
+    if len(steep):
+        n_pieces = larger.index_select(0, steep).ceil_().long()
+        of = torch.repeat_interleave(n_pieces)
+        first = (n_pieces.cumsum(0) - n_pieces).index_select(0, of)
+        number = torch.arange(len(of), device=of.device).sub_(first)
         rows = steep.index_select(0, of)
         for sums, more in zip(moments, _pieces(*about, rows, number), strict=True):
             sums.index_fill_(0, steep, 0.0)
