@@ -68,7 +68,7 @@ class Program:
 
     def _load(self, signature: Any, inputs: Outputs) -> Any:
         name = self.source.__name__.strip("_")
-        code = [fingerprint(part) for part in (self.source, self.function, _compile)]
+        code = [fingerprint(self.source), fingerprint(self.function), _TRANSLATION]
         about = (code, self.tag, str(signature), self.axes, _machine())
         file = folder() / f"{name}-{hashlib.sha256(repr(about).encode()).hexdigest()[:24]}.pt2"
         if not file.exists():
@@ -170,3 +170,7 @@ def _machine() -> tuple[str, ...]:
         torch.__version__,
         sys.version.split()[0],
     )
+
+
+_TRANSLATION = fingerprint(_compile)
+"""What files depend on, too: how they are made."""
