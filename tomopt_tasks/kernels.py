@@ -6,8 +6,9 @@ and static shape; axes called ``mu`` and ``vol`` may have any length, so that a 
 nothing twice. What was compiled lies in a folder of the user and is loaded within milliseconds,
 without torch's compiler. It differs from the uncompiled by rounding, so that keys say which it was.
 
-Derivatives are formed from the inputs again: those of a ``kernel`` by autograd, traced and compiled
-as well, those of a ``Blockwise`` function by a second kernel.
+Derivatives are formed from the inputs again: by autograd, traced and compiled as well, or by a
+second kernel that somebody wrote (:class:`Blockwise`). A kernel that calls others is compiled with
+them as one.
 """
 
 import contextlib
@@ -139,7 +140,7 @@ class Derivatives:
     """
 
     def __init__(self, of: kernel[Any], needed: tuple[bool, ...]) -> None:
-        real = [is_real for _, is_real in of.out_axes]
+        real = tuple(is_real for _, is_real in of.out_axes)
         self.axes = (*of.axes, *(axes for axes, is_real in of.out_axes if is_real))
         self.out_axes = [(a, True) for a, need in zip(of.axes, needed, strict=True) if need]
         self.compiled = of.compiled
@@ -175,6 +176,10 @@ class Blockwise(Generic[Result]):
         """Of each argument, whether ``backward`` gives its derivatives."""
         names = [name for name in get_type_hints(self.forward.function) if name != "return"]
         given = getattr(self.backward and self.backward.result, "_fields", names)
+        if [name for name in names if name in given] != list(given):
+            raise TypeError(
+                f"{self.forward.__name__}: derivatives {given} are no arguments in order"
+            )
         return [name in given for name in names]
 
     def __call__(self, *inputs: Tensor) -> Result:
@@ -278,7 +283,7 @@ def _in_one(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
 
 
 def _slopes_of(
-    function: Callable[..., Outputs], real: Sequence[bool], needed: Sequence[bool]
+    function: Callable[..., Outputs], real: tuple[bool, ...], needed: tuple[bool, ...]
 ) -> Callable[..., Outputs]:
     """What gives the derivatives of a function from its inputs and those of its real results."""
 

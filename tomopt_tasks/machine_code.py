@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from inspect import unwrap
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -106,29 +106,52 @@ def folder() -> Path:
 
 
 def fingerprint(function: Callable[..., Any]) -> str:
-    """A digest of a function's code, constants, and all that it names of its package."""
+    """A digest of a function's code, constants, and all that it names of some packages."""
     found: dict[str, str] = {}
-    _gather(function, found, function.__module__.partition(".")[0])
+    _gather(function, found, {_package(function), _package(fingerprint)})
     return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()
 
 
-def _gather(thing: Any, found: dict[str, str], package: str) -> None:
+def _gather(thing: Any, found: dict[str, str], packages: set[str]) -> None:
+    """Adds the code of something, and of all that it names of some packages."""
+    if isinstance(thing, type) and hasattr(thing, "_fields"):
+        found[f"{thing.__module__}.{thing.__qualname__}"] = repr(thing._fields)
     for function in _functions(thing):
         name = f"{function.__module__}.{function.__qualname__}"
-        if name in found or function.__module__.partition(".")[0] != package:
+        if name in found or _package(function) not in packages:
             continue
-        found[name] = repr(list(_texts(function.__code__)))
-        for used in {n for code in _codes(function.__code__) for n in code.co_names}:
-            value = function.__globals__.get(used)
-            if isinstance(value, (int, float, str)):
+        names = sorted({n for code in _codes(function.__code__) for n in code.co_names})
+        bound = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+        bound += [cell.cell_contents for cell in function.__closure__ or ()]
+        texts = [*_texts(function.__code__), [value for value in bound if _plain(value)]]
+        found[name] = repr(texts)
+        named = [(n, function.__globals__[n]) for n in names if n in function.__globals__]
+        modules = [m for _, m in named if isinstance(m, ModuleType)]
+        modules = [m for m in modules if m.__name__.partition(".")[0] in packages]
+        named += [(n, vars(m)[n]) for m in modules for n in names if n in vars(m)]
+        for used, value in named:
+            if _plain(value) and (used.isupper() or not isinstance(value, bool)):
                 found[f"{name}:{used}"] = repr(value)
-            _gather(value, found, package)
+        for value in (*bound, *(value for _, value in named)):
+            _gather(value, found, packages)
+
+
+def _package(thing: Any) -> str:
+    return (getattr(thing, "__module__", None) or "").partition(".")[0]
+
+
+def _plain(value: Any) -> bool:
+    """Whether it is a number or a text, or several that do not change."""
+    if isinstance(value, tuple):
+        return all(_plain(part) for part in value)
+    return value is None or isinstance(value, (int, float, str))
 
 
 def _functions(thing: Any) -> Iterator[FunctionType]:
     """The functions in what a name may stand for: one, several, a class, a kernel."""
     if isinstance(thing, FunctionType):
-        yield unwrap(thing)
+        plain = unwrap(thing)
+        yield from [plain] if isinstance(plain, FunctionType) else []
         return
     parts = getattr(thing, "__dict__", {})
     if isinstance(thing, type):
@@ -140,6 +163,7 @@ def _functions(thing: Any) -> Iterator[FunctionType]:
         inner = thing
     else:
         inner = [parts[name] for name in ("function", "forward", "backward") if name in parts]
+        inner = [*inner, type(thing)] if inner else inner
     for part in inner:
         yield from _functions(part)
 

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from tomopt_tasks import kernels, machine_code
 from tomopt_tasks.kernels import Blockwise, compiling, in_pieces, kernel
 from tomopt_tasks.machine_code import fingerprint
+from tomopt_tasks.muons import angles
 
 F64 = torch.float64
 SCALE = 3.0
@@ -127,41 +128,61 @@ def test_nothing_is_left_of_a_kernel_that_could_not_be_compiled(cache, monkeypat
     assert list(cache.iterdir()) == []
 
 
-class Turned:
+class Turned(NamedTuple):
+    x: object
+    y: object
+
     @staticmethod
     def by(x):
         return -x
 
     @classmethod
     def of(cls, x):
-        return cls.by(x)
+        return cls(x=cls.by(x), y=angles.azimuth(x, WEIGHTS[0]))
 
 
-def turned(x):
-    return Turned.of(x)
+WEIGHTS = (1.0, 2.0)
 
 
-@pytest.mark.parametrize(
-    ("where", "name", "other"),
-    [
-        (globals(), "SCALE", 4.0),
-        (globals(), "bent", lambda x: torch.cos(SCALE * x)),
-        (wave.__dict__, "function", lambda x: (torch.cos(x),)),
-        (wave_slopes.__dict__, "function", lambda x, by: (by * x,)),
-    ],
-    ids=["a constant", "a function", "a kernel in it", "its derivatives"],
-)
-def test_other_code_or_another_constant_is_another_kernel(where, name, other, monkeypatch):
-    before = fingerprint(curve.function)
-    assert fingerprint(curve.function) == before
-    monkeypatch.setitem(where, name, other)
-    assert fingerprint(curve.function) != before
+def turned(x, *, sign=1.0):
+    return Turned.of(sign * x)
 
 
-def test_methods_of_a_class_are_a_part_of_what_uses_them(monkeypatch):
-    before = fingerprint(turned)
-    monkeypatch.setattr(Turned, "by", staticmethod(lambda x: 2.0 * x))
-    assert fingerprint(turned) != before
+OTHERS = {
+    "a constant": (curve, f"{__name__}.SCALE", 4.0),
+    "a function": (curve, f"{__name__}.bent", lambda x: torch.cos(SCALE * x)),
+    "a kernel in it": (curve, f"{__name__}.wave.function", lambda x: (torch.cos(x),)),
+    "its derivatives": (curve, f"{__name__}.wave_slopes.function", lambda x, by: (by * x,)),
+    "how derivatives are formed": (curve, "tomopt_tasks.kernels._Blocks.backward", lambda *_: None),
+    "a method of a class": (turned, f"{__name__}.Turned.by", staticmethod(lambda x: 2.0 * x)),
+    "the order of names": (turned, f"{__name__}.Turned._fields", ("y", "x")),
+    "a default": (turned, f"{__name__}.turned.__kwdefaults__", {"sign": 2.0}),
+    "several constants": (turned, f"{__name__}.WEIGHTS", (1.0, 3.0)),
+    "a function of a module": (turned, "tomopt_tasks.muons.angles.azimuth", lambda x, y: x),
+    "a constant of a module": (turned, "tomopt_tasks.muons.angles.pi", 3.0),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_other_code_or_another_constant_is_another_kernel(what, monkeypatch):
+    of, place, other = OTHERS[what]
+    function = getattr(of, "function", of)
+    before = fingerprint(function)
+    assert fingerprint(function) == before
+    monkeypatch.setattr(place, other)
+    assert fingerprint(function) != before
+
+
+def test_how_derivatives_are_formed_is_a_part_of_their_code(monkeypatch):
+    before = fingerprint(curve.derivatives((True, True, False))._program.function)
+    curve._derivatives.clear()
+    assert fingerprint(curve.derivatives((True, True, False))._program.function) == before
+    others = curve.derivatives((False, True, False))._program.function
+    assert fingerprint(others) != before
+    curve._derivatives.clear()
+    monkeypatch.setattr(kernels, "_slopes_of", lambda *_: lambda *tensors: tensors)
+    assert fingerprint(curve.derivatives((True, True, False))._program.function) != before
+    curve._derivatives.clear()
 
 
 @kernel
@@ -224,6 +245,14 @@ def test_what_has_no_derivative_gets_none_and_must_not_need_one():
     factor.requires_grad_()
     with pytest.raises(RuntimeError, match="cubed: no derivative"):
         torch.autograd.grad(cube(factor, x)[0].sum(), x)
+    other = Blockwise(cubed_of_one, cubed_slopes_of_x)  # its argument has another name
+    with pytest.raises(TypeError, match="no arguments in order"):
+        torch.autograd.grad(other(x)[0].sum(), x)
+
+
+@kernel
+def cubed_of_one(y: Float[Tensor, "axis mu"]) -> tuple[Float[Tensor, "axis mu"]]:
+    return (y**3,)
 
 
 def test_pieces_of_volumes_and_muons_change_no_more_than_the_order_of_sums():

@@ -166,7 +166,8 @@ def _slopes(
     """By logarithms: sigma = 1 / (resolution response), seen = efficiency response_x response_y."""
     (response, by_ratio), (resolution, efficiency) = falloff, numbers
     log_sigma = by_sigma / (resolution[:, None, None] * response)
-    log_seen = by_seen * (efficiency[:, None] * (response[:, 0] * response[:, 1]))
+    by_efficiency = by_seen * (response[:, 0] * response[:, 1])
+    log_seen = efficiency[:, None] * by_efficiency
     log_ratio = (log_seen[:, None] - log_sigma) * by_ratio
     by_where = log_ratio / where.where(where != 0.0, 1.0)
     return _Slopes(
@@ -174,7 +175,7 @@ def _slopes(
         xy=-by_where.sum(2),
         span=-log_ratio.sum(2) / span,
         resolution=-log_sigma.sum((1, 2)) / resolution,
-        efficiency=log_seen.sum(1) / efficiency,
+        efficiency=by_efficiency.sum(1),
     )
 
 

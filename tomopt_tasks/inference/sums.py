@@ -125,7 +125,7 @@ def _pieces(n_volumes: int, n_muons: int, per_muon: int) -> Pieces:
     return [
         (slice(first, first + group), slice(start, start + BLOCK))
         for first in range(0, n_volumes, group)
-        for start in range(0, n_muons, BLOCK)
+        for start in range(0, max(n_muons, 1), BLOCK)
     ]
 
 
@@ -168,7 +168,7 @@ def _boxes(
     y_at: Float[Tensor, "vol face mu"],
     y_edges: Float[Tensor, " y_edge"],
 ) -> tuple[Float[Tensor, "vol z x y"]]:
-    x, y = _Overlap.of(x_at, x_edges).shares(), _Overlap.of(y_at, y_edges).shares()
+    x, y = box_shares(x_at, x_edges), box_shares(y_at, y_edges)
     return (x.mul_(layer[:, :, None]) @ y.transpose(2, 3),)
 
 

@@ -1,6 +1,7 @@
 """A stack of layers with detectors above and below, and its budget (spec 3.5)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -223,6 +224,14 @@ class Volume(nn.Module):
         One graph then serves all of their losses, and one backward pass goes through it.
         """
         self._holds_cost, self._cost = on, None
+
+    @contextmanager
+    def holding_costs(self) -> Iterator[None]:
+        """No cost is held any more when this ends, however it ends."""
+        try:
+            yield
+        finally:
+            self.hold_cost(on=False)
 
     def forward(self, mu: MuonBatch) -> None:
         """Lets muons cross all layers, from top to bottom; remembers where they were after each."""

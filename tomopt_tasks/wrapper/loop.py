@@ -65,7 +65,7 @@ class VolumeLoop:
             if state == "valid" or fit.n_done == 0:  # else it goes on in the middle
                 fit.n_skipped = 0
                 self.hook("on_epoch_begin")
-            with torch.set_grad_enabled(state == "train"):
+            with torch.set_grad_enabled(state == "train"), self.volume.holding_costs():
                 self._scan_volumes(passives)
             if state == "train":
                 fit.n_done = 0
@@ -280,7 +280,6 @@ class VolumeLoop:
         self.hook("on_volume_batch_end")
         if fit.state == "train":
             self._update(fit.mean_loss)
-        self.volume.hold_cost(on=False)
 
     def _update(self, mean_loss: Tensor | None) -> None:
         fit = self.fit_params
@@ -292,6 +291,7 @@ class VolumeLoop:
                 mean_loss.sum().backward()
             except torch.OutOfMemoryError as error:
                 raise self._full() from error
+        self.volume.hold_cost(on=False)  # its graph is used up
         self.hook("on_backwards_end")
         stepping = mean_loss is not None and not fit.skip_opt_step
         if stepping:

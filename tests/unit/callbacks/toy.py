@@ -4,6 +4,7 @@ The prediction for a volume is its target plus the distance of the panels from a
 losses, gradients and steps can be worked out by hand.
 """
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import torch
@@ -89,6 +90,9 @@ class Volume(nn.Module):
 
     def hold_cost(self, *, on):
         pass
+
+    def holding_costs(self):
+        return nullcontext()
 
     def assign_budget(self):
         self.n_assigned += 1

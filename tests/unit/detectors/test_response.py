@@ -113,5 +113,10 @@ def test_hits_have_the_derivatives_of_differences_in_all_of_the_panels(
     assert torch.autograd.gradcheck(
         lambda *at: hits(0.2 * offset, slope, noise, *at, *more), leaves
     )
+    with torch.no_grad():
+        leaves[-1][0] = 0.0  # a panel that sees nothing, and would see more with some efficiency
+    seen = hits(0.2 * offset, slope, noise, *leaves, *more).efficiency
+    (by_efficiency,) = torch.autograd.grad(seen[0].sum(), leaves[-1])
+    assert float(by_efficiency[0]) > 0
     with pytest.raises(RuntimeError, match="no derivative"):  # lines are true, they do not move
         hits(offset.requires_grad_(), slope, noise, *leaves, *more)[0].sum().backward()

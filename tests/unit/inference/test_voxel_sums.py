@@ -140,6 +140,12 @@ def test_pieces_change_no_sum_and_no_gradient(monkeypatch):
         assert_close(one, other)
 
 
+def test_sums_of_no_muons_are_zero():
+    assert not voxel_sums(*factors(2, 0)).any()
+    layer, (x, y) = uniform(2, 2, 0), crossings(0)
+    assert not layer_sums(layer, x, y).any()
+
+
 def test_d08_the_graph_keeps_the_factors_only():
     kept = []
 

@@ -2,6 +2,7 @@
 
 import gc
 from collections import Counter
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from tests.unit.wrapper.common import HookRecord, notebook_volume, passives
+from tomopt_tasks.callbacks.base import Callback
 from tomopt_tasks.callbacks.ladle import ExpectedMSELoss, SpreadRangeLoss
 from tomopt_tasks.detectors.layer import PanelDetectorLayer
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
@@ -145,6 +147,35 @@ def test_a_cost_without_a_graph_does_not_stand_for_one_that_needs_it():
     assert volume.get_cost() is cost
     volume.hold_cost(on=False)
     assert volume.get_cost() is not cost
+
+
+class _Stops(Callback):
+    """Looks at the cost after the step, or raises within an update."""
+
+    def __init__(self, *, fails: bool) -> None:
+        super().__init__()
+        self.fails, self.costs = fails, []
+
+    def on_volume_end(self) -> None:
+        self.costs.append(self.wrapper.volume.get_cost())
+        if self.fails:
+            raise RuntimeError("enough")
+
+    def on_step_end(self) -> None:
+        self.costs.append(self.wrapper.volume.get_cost())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_cost_is_not_held_beyond_its_update(fails, monkeypatch):
+    stops = _Stops(fails=fails)
+    monkeypatch.setitem(CASES, "sums", (*CASES["sums"][:2], lambda: stops))
+    with pytest.raises(RuntimeError, match="enough") if fails else nullcontext():
+        gradients("sums", 1 << 30, budget=None)
+    if not fails:
+        assert stops.costs[-1] is not stops.costs[-2]  # the step has changed it
+    volume = stops.wrapper.volume
+    assert volume.get_cost() is not stops.costs[-1]
+    assert volume.get_cost() is not volume.get_cost()
 
 
 class _Saved:
