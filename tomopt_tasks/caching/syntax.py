@@ -20,6 +20,8 @@ Place = tuple[str, str]
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_NOTED = {ast.Constant, ast.Import, ast.ImportFrom}
+"""Nodes that :func:`_note` looks at."""
 
 
 @dataclass
@@ -135,7 +137,8 @@ def _describe(node: ast.AST, seen: _Seen) -> None:
     seen.text.append(type(node).__name__)
     if _is_name(node, seen):
         return
-    _note(node, seen)
+    if type(node) in _NOTED:
+        _note(node, seen)
     for name in node._fields:
         value = getattr(node, name, None)
         if type(value) is list:
@@ -151,7 +154,7 @@ def _describe_all(nodes: list[object], seen: _Seen) -> None:
     for node in nodes:
         if not isinstance(node, ast.AST):
             seen.text.append(repr(node))
-        elif not _is_docstring(node):
+        elif type(node) is not ast.Expr or not _is_docstring(node):
             _describe(node, seen)
     seen.text.append("]")
 

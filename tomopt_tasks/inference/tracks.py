@@ -62,8 +62,9 @@ def fit_tracks(lines: Lines, hits: Hits) -> Tracks:
         lines: the lines that the residuals of ``hits`` refer to.
         hits: residuals, standard deviations and efficiencies.
     """
+    seen = torch.where(hits.present, hits.efficiency, 0.0)
     residual, sigma = (of_hits.permute(1, 2, 0) for of_hits in (hits.residual, hits.sigma))
-    fit = fit_lines(hits.depth, hits.efficiency.t(), residual, sigma)
+    fit = fit_lines(hits.depth, seen.t(), residual, sigma)
     return Tracks(
         offset=lines.offset + fit.offset.t(),
         slope=lines.slope + fit.slope.t(),
