@@ -22,7 +22,7 @@ class ArraySpec:
     data: np.ndarray
     """Numbers or bools; stored little-endian in C order. Larger than memory: :meth:`promised`."""
     dims: tuple[str, ...]
-    """Name of each axis. The axis 'volume', else the first, is the one that chunks split."""
+    """Name of each axis. Chunks split 'volume', else the first; of very long rows, the next."""
     units: str = ""
     """SI symbol such as 'm'; empty for a pure number."""
     description: str = ""

@@ -129,8 +129,13 @@ class Dataset:
         """A whole array, newly allocated."""
         return self.rows(name, slice(None))
 
-    def rows(self, name: str, rows: slice) -> np.ndarray:
+    def rows(self, name: str, rows: slice, within: slice | None = None) -> np.ndarray:
         """Part of an array along its axis 'volume', else its first; all axes are kept.
+
+        Args:
+            name: of the array.
+            rows: along that axis.
+            within: along the axis after it; None: all.
 
         Raises:
             DamagedObject: a chunk is not what was committed.
@@ -139,16 +144,19 @@ class Dataset:
         if not meta.shape:
             return self._chunk(name, meta, ())
         axis = chunks.row_axis(meta.dims)
-        start, stop, step = rows.indices(meta.shape[axis])
-        if step < 1:
-            msg = f"rows of {name!r} with step {step}; use a positive step"
-            raise UserError(msg)
-        stop = max(start, stop)
-        shape = (*meta.shape[:axis], stop - start, *meta.shape[axis + 1 :])
+        asked = {axis: rows} if within is None else {axis: rows, axis + 1: within}
+        spans, steps, shape = {}, {}, list(meta.shape)
+        for a, part in asked.items():
+            start, stop, steps[a] = part.indices(meta.shape[a])
+            if steps[a] < 1:
+                msg = f"rows of {name!r} with step {steps[a]}; use a positive step"
+                raise UserError(msg)
+            spans[a] = start, max(start, stop)
+            shape[a] = spans[a][1] - start
         out = np.empty(shape, dtype=np.dtype(meta.dtype).newbyteorder("<"))
-        for index in chunks.touched(meta, axis, start, stop):
-            chunks.paste(out, self._chunk(name, meta, index), index, axis, start)
-        return out if step == 1 else out[(slice(None),) * axis + (slice(None, None, step),)]
+        for index in chunks.touched(meta, spans):
+            chunks.paste(out, self._chunk(name, meta, index), index, spans)
+        return out[tuple(slice(None, None, steps.get(a, 1)) for a in range(out.ndim))]
 
     def each_chunk(self, name: str) -> Iterator[np.ndarray]:
         """Every chunk of an array, one after the other, padded at the edges."""

@@ -151,53 +151,73 @@ class Draft:
         Args:
             name: of the array.
             spec: what it is; of its data only shape and dtype count, see ``ArraySpec.promised``.
-            parts: consecutive rows along the axis that chunks split.
+            parts: consecutive rows along the axis 'volume', else the first; or, of rows that are
+                longer than a chunk, consecutive stretches of one row after the other.
 
         Raises:
             ValueError: the axes before that one are longer than one, a part is of another dtype or
-                shape, or the parts are not as many rows as said.
+                shape, or the parts are not as many as said.
         """
         meta = meta_of(spec, name)
-        axis = chunks.row_axis(meta.dims)
-        if math.prod(meta.shape[:axis]) != 1:
+        row, axis = chunks.row_axis(meta.dims), chunks.cut_axis(meta)
+        if math.prod(meta.shape[:row]) != 1:
             msg = f"array {name!r} of shape {meta.shape}: rows come in order for one entry before"
             raise ValueError(msg)
         self.tree.put(f"{name}/zarr.json", array_json(meta))
-        bits, n_rows = hashlib.sha256(), 0
-        for number, rows in enumerate(_by_chunk(_checked(parts, meta, axis), meta, axis)):
-            bits.update(rows.reshape(-1).view(np.uint8).data)
-            n_rows += rows.shape[axis]
-            index = tuple(number if a == axis else 0 for a in range(len(meta.shape)))
-            data = np.zeros(meta.chunks, dtype=rows.dtype)
-            data[(slice(None),) * axis + (slice(0, rows.shape[axis]),)] = rows
+        promised = math.prod(meta.shape[: axis + 1])
+        bits, n_steps = hashlib.sha256(), 0
+        stretches = (one for part in parts for one in _stretches(part, meta, row, axis))
+        for number, steps in enumerate(_by_chunk(stretches, meta, axis)):
+            n_steps += steps.shape[axis]
+            if n_steps > promised:
+                break
+            bits.update(steps.reshape(-1).view(np.uint8).data)
+            place = dict(zip((row, axis), divmod(number, meta.grid[axis]), strict=True))
+            index = tuple(place.get(a, 0) for a in range(len(meta.shape)))
+            data = np.zeros(meta.chunks, dtype=steps.dtype)
+            data[(slice(None),) * axis + (slice(0, steps.shape[axis]),)] = steps
             self.tree.put(f"{name}/{chunk_name(index)}", compress(data.tobytes()))
-        if n_rows != meta.shape[axis]:
-            msg = f"array {name!r}: {n_rows} rows came, but {meta.shape[axis]} were promised"
+        if n_steps != promised:
+            msg = (
+                f"array {name!r}: {n_steps} steps along {meta.dims[axis]!r} came, but {promised} "
+                "were promised"
+            )
             raise ValueError(msg)
         self.written[name] = Written(spec, meta, bits.hexdigest())
 
 
-def _checked(parts: Iterable[np.ndarray], meta: ArrayMeta, axis: int) -> Iterator[np.ndarray]:
-    for part in parts:
-        shape = (*part.shape[:axis], meta.shape[axis], *part.shape[axis + 1 :])
-        if shape != meta.shape or part.dtype != np.dtype(meta.dtype):
-            msg = (
-                f"a part of shape {part.shape} ({part.dtype}) is none of {meta.shape} {meta.dtype}"
-            )
-            raise ValueError(msg)
-        yield part.astype(part.dtype.newbyteorder("<"), order="C", copy=False)
+def _stretches(part: np.ndarray, meta: ArrayMeta, row: int, axis: int) -> Iterator[np.ndarray]:
+    """A part in C order and little-endian: whole, or row by row if rows are cut themselves."""
+    shape = list(part.shape)
+    for cut in {row, axis}:
+        shape[cut] = meta.shape[cut]
+    if tuple(shape) != meta.shape or part.dtype != np.dtype(meta.dtype):
+        msg = f"a part of shape {part.shape} ({part.dtype}) is none of {meta.shape} {meta.dtype}"
+        raise ValueError(msg)
+    plain = part.astype(part.dtype.newbyteorder("<"), order="C", copy=False)
+    if row == axis:
+        yield plain
+        return
+    if part.size and part.shape[row] > 1 and part.shape[axis] != meta.shape[axis]:
+        msg = f"a part of shape {part.shape} holds stretches of several rows; give one of each"
+        raise ValueError(msg)
+    for k in range(part.shape[row]):
+        yield plain[(slice(None),) * row + (slice(k, k + 1),)]
 
 
 def _by_chunk(parts: Iterable[np.ndarray], meta: ArrayMeta, axis: int) -> Iterator[np.ndarray]:
-    """The same rows in the lengths of chunks; the last may be shorter."""
-    size, held, n_held = meta.chunks[axis], [], 0
+    """The same steps in the lengths of chunks; the last along the axis may be shorter."""
+    held: list[np.ndarray] = []
+    n_held, done, whole = 0, 0, max(1, meta.shape[axis])
     for part in parts:
-        start = 0
-        while start < part.shape[axis]:
-            stop = min(part.shape[axis], start + size - n_held)
+        start, length = 0, part.shape[axis]
+        while start < length:
+            wanted = min(meta.chunks[axis] - n_held, whole - done)
+            stop = min(length, start + wanted)
             held.append(part[(slice(None),) * axis + (slice(start, stop),)])
-            n_held, start = n_held + stop - start, stop
-            if n_held == size:
+            n_held, start, taken = n_held + stop - start, stop, stop - start
+            done = (done + taken) % whole
+            if taken == wanted:
                 yield np.ascontiguousarray(np.concatenate(held, axis))
                 held, n_held = [], 0
     if held:

@@ -9,6 +9,7 @@ from tomopt_tasks.core import UserError
 from tomopt_tasks.rng import stream
 from tomopt_tasks.store import ArraySpec, KeyCollision, chunks, open_store
 from tomopt_tasks.store.codec import ITEM_BYTES
+from tomopt_tasks.store.datasets import Dataset
 from tomopt_tasks.store.refs import base_path
 
 
@@ -119,10 +120,12 @@ def test_equal_work_in_two_stores_gives_equal_files(tmp_path, key_of):
 def test_chunks_are_whole_volumes_of_a_few_megabytes():
     shape, dims = (1, 5000, 1000, 9), ("replica", "volume", "muon", "column")
     assert chunks.chunk_shape(shape, dims, 8) == (1, 58, 1000, 9)  # 58 * 72 kB = 4.2 MB
-    assert chunks.chunk_shape((10, 60, 1000, 1000), ("volume", "z", "x", "y"), 8)[0] == 1
+    assert chunks.chunk_shape((1, 2, 90_000, 9), dims, 8) == (1, 1, 58_254, 9)  # 4 MB of muons
+    grids = ("volume", "z", "x", "y")
+    assert chunks.chunk_shape((10, 60, 1000, 1000), grids, 8) == (1, 1, 1000, 1000)
     assert chunks.chunk_shape((10, 3), ("volume", "z"), 8) == (10, 3)
     with pytest.raises(UserError, match="more than a chunk may have"):
-        chunks.chunk_shape((1, 2**40), ("volume", "muon"), 8)
+        chunks.chunk_shape((1, 3, 2**40), ("volume", "muon", "column"), 8)
 
 
 def test_other_content_under_the_same_key_is_refused_and_leaves_nothing(store, key_of):
@@ -232,6 +235,95 @@ def test_an_array_in_parts_is_stored_as_if_it_came_whole(store, key_of, small_ch
     assert attempts(store, key_of("whole")) == 1
 
 
+LONG = (1, 3, 100, 9)
+"""Rows of 7200 bytes, where a chunk has no more than 1000: 13 muons."""
+
+
+@pytest.mark.parametrize("lengths", [(100,), (30, 70), (13,) * 7 + (9,), (1,) * 100], ids=len)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_rows_longer_than_a_chunk_are_cut_and_come_in_stretches(
+    store, key_of, small_chunks, rows, lengths
+):
+    data = normal(*LONG)
+    expected = store.put_dataset("bank", key_of("whole"), {"state": ArraySpec(data, BANK)})
+    ends = np.cumsum(lengths)
+    stretches = [
+        data[:, row : row + 1, end - n : end]
+        for row in range(3)
+        for n, end in zip(lengths, ends, strict=True)
+    ]
+    if rows == 3:
+        stretches = [data] if len(lengths) == 1 else [data[:, :1], *stretches[len(lengths) :]]
+    with store.draft("bank", key_of("parts")) as draft:
+        draft.put_rows("state", ArraySpec.promised(LONG, "float64", BANK), stretches)
+        ref = store.commit(draft, {}, {}, {})
+    assert ref.sha256 == expected.sha256
+    one, other = (store.open_dataset(r)._manifest.objects for r in (ref, expected))
+    chunks_of = {name: entry for name, entry in one.items() if "/c." in name}
+    assert len(chunks_of) == 3 * 8
+    assert chunks_of == {name: entry for name, entry in other.items() if "/c." in name}
+    opened = open_store(store.url).open_dataset(ref)
+    np.testing.assert_array_equal(opened.array("state"), data)
+    with_zarr = zarr.open_group(opened.url, mode="r", zarr_format=3)["state"]
+    np.testing.assert_array_equal(with_zarr[:], data)
+
+
+def test_a_stretch_of_a_row_reads_its_own_chunks_alone(store, key_of, small_chunks, monkeypatch):
+    data = normal(*LONG)
+    ref = store.put_dataset("bank", key_of("whole"), {"state": ArraySpec(data, BANK)})
+    opened, read = store.open_dataset(ref), []
+    chunk = Dataset._chunk
+    monkeypatch.setattr(
+        Dataset, "_chunk", lambda self, n, m, index: read.append(index) or chunk(self, n, m, index)
+    )
+    for part in (slice(20, 40), slice(0, 13), slice(95, None), slice(5, 5)):
+        found = opened.rows("state", slice(1, 2), part)
+        np.testing.assert_array_equal(found, data[:, 1:2, part])
+    assert read == [(0, 1, k, 0) for k in (1, 2, 3, 0, 7)]
+
+
+def test_stretches_of_several_rows_in_one_part_are_refused(store, key_of, small_chunks):
+    """Half of each row after half of each row would be other rows."""
+    data = normal(*LONG)
+    promised = ArraySpec.promised(LONG, "float64", BANK)
+    parts = [data[:, :, :50], data[:, :, 50:]]
+    with (
+        store.draft("bank", key_of("x")) as draft,
+        pytest.raises(ValueError, match="stretches of several rows"),
+    ):
+        draft.put_rows("state", promised, parts)
+    assert store.find("bank", key_of("x")) is None
+
+
+def test_parts_without_any_row_change_nothing(store, key_of, small_chunks):
+    data = normal(*LONG)
+    expected = store.put_dataset("bank", key_of("whole"), {"state": ArraySpec(data, BANK)})
+    with store.draft("bank", key_of("parts")) as draft:
+        promised = ArraySpec.promised(LONG, "float64", BANK)
+        draft.put_rows("state", promised, [data[:, :0], data[:, :, :0], data])
+        ref = store.commit(draft, {}, {}, {})
+    assert ref.sha256 == expected.sha256
+    nothing = ArraySpec.promised((1, 0, 2, 9), "float64", BANK)
+    with (
+        store.draft("bank", key_of("none")) as draft,
+        pytest.raises(ValueError, match="1 steps along 'volume' came, but 0 were promised"),
+    ):
+        draft.put_rows("state", nothing, [normal(1, 1, 2, 9)])
+
+
+@pytest.mark.parametrize("n", [99, 101, 299, 301])
+def test_stretches_that_are_too_few_or_too_many_leave_nothing(store, key_of, small_chunks, n):
+    data = normal(1, 1, n, 9)
+    promised = ArraySpec.promised((1, n // 100 or 1, 100, 9), "float64", BANK)
+    with (
+        store.draft("bank", key_of("x")) as draft,
+        pytest.raises(ValueError, match="steps along 'muon' came"),
+    ):
+        draft.put_rows("state", promised, [data[:, :, k : k + 7] for k in range(0, n, 7)])
+    assert store.find("bank", key_of("x")) is None
+    assert attempts(store, key_of("x")) == 0
+
+
 def test_parts_that_are_not_what_was_promised_leave_nothing(store, key_of):
     data = normal(1, 4, 3, 9)
     promised = ArraySpec.promised(data.shape, "float64", BANK)
@@ -244,7 +336,7 @@ def test_parts_that_are_not_what_was_promised_leave_nothing(store, key_of):
     for parts in wrong.values():
         with (
             store.draft("bank", key_of("x")) as draft,
-            pytest.raises(ValueError, match=r"a part|rows came"),
+            pytest.raises(ValueError, match=r"a part|steps along 'volume' came"),
         ):
             draft.put_rows("state", promised, parts)
     with store.draft("bank", key_of("x")) as draft, pytest.raises(ValueError, match="one entry"):
