@@ -74,15 +74,16 @@ def make_volumes(store: Store, key: str, inputs: VolumesInputs, parents: Parents
 def transport_muons(store: Store, key: str, inputs: BankInputs, parents: Parents) -> Ref:
     """A muon bank: the state of each muon above and below each volume."""
     x0 = _volumes(store, parents["volumes"])[0].to(compute_device())
-    n_muons, counts = inputs.muons.per_volume, []
+    n_muons = inputs.muons.per_volume
+    generated = torch.zeros(len(x0), dtype=torch.int64)
 
     def states() -> Iterator[np.ndarray]:
-        for state, count in transported(
+        for part in transported(
             x0, inputs.world, inputs.muons, inputs.transport, inputs.seed, inputs.split,
             inputs.replica,
         ):  # fmt: skip
-            counts.append(count.cpu())
-            yield state[None].cpu().numpy()
+            generated[part.volumes] += part.generated.cpu()
+            yield part.state[None].cpu().numpy()
 
     state = ArraySpec.promised(
         (1, len(x0), n_muons, len(COLUMNS)), "float64", ("replica", "volume", "muon", "column"),
@@ -91,7 +92,6 @@ def transport_muons(store: Store, key: str, inputs: BankInputs, parents: Parents
     )  # fmt: skip
     with store.draft("bank", key) as draft:
         draft.put_rows("state", state, states())
-        generated = torch.cat(counts)
         rate = generation_rate(inputs.muons, inputs.world)
         metrics = {"muons": len(x0) * n_muons, "generated": int(generated.sum())}
         arrays = {"generated": ArraySpec(generated[None].numpy(), ("replica", "volume"))}
@@ -265,7 +265,8 @@ def _panel_view(row: Mapping[str, Any]) -> dict[str, ArraySpec]:
 
 def _limited(fit: PhaseFit) -> PhaseFit:
     """The fit, with what its graphs may take of the device."""
-    fit.wrapper.memory = graph_memory(compute_device()) or fit.wrapper.memory
+    memory = fit.wrapper.memory
+    memory.limit = graph_memory(compute_device()) or memory.limit
     return fit
 
 
@@ -312,16 +313,25 @@ def states_of(bank: Dataset) -> States:
     info = bank.info("state")
     if info.nbytes <= HELD:
         return torch.from_numpy(bank.array("state")[0])
-    size = info.chunks[1]
+    _, size, length, _ = info.chunks
 
     @lru_cache(maxsize=2)  # scans end within chunks: the last one is wanted again
-    def chunk(number: int) -> Tensor:
-        rows = bank.rows("state", slice(number * size, (number + 1) * size))
-        return torch.from_numpy(rows[0])
+    def chunk(row: int, column: int) -> Tensor:
+        volumes = slice(row * size, (row + 1) * size)
+        muons = slice(column * length, (column + 1) * length)
+        return torch.from_numpy(bank.rows("state", volumes, muons)[0])
 
-    def load(first: int, stop: int) -> Tensor:
-        parts = [chunk(number) for number in range(first // size, -(-stop // size))]
+    def load(volumes: slice, muons: slice) -> Tensor:
+        columns = range(muons.start // length, -(-muons.stop // length))
+        parts = [
+            torch.cat([chunk(row, column) for column in columns], 1)
+            if len(columns) > 1
+            else chunk(row, columns.start)
+            for row in range(volumes.start // size, -(-volumes.stop // size))
+        ]
         joined = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return joined[first % size :][: stop - first]
+        first, start = volumes.start % size, muons.start % length
+        n_volumes, n_muons = volumes.stop - volumes.start, muons.stop - muons.start
+        return joined[first:, start:][:n_volumes, :n_muons]
 
     return LazyStates(info.shape[1:], load)

@@ -18,7 +18,13 @@ from tomopt_tasks.muons.settings import (
     MuonSettings,
     Shukla2016Settings,
 )
-from tomopt_tasks.muons.source import draw_muons, flux_rate, generation_rate, incident_muons
+from tomopt_tasks.muons.source import (
+    draw_muons,
+    flux_rate,
+    generation_rate,
+    incident_muons,
+    incident_stretches,
+)
 from tomopt_tasks.muons.spectrum import sample_momentum, sample_tan_zenith, tabulate
 from tomopt_tasks.rng import stream
 from tomopt_tasks.volume.settings import World
@@ -212,6 +218,19 @@ def test_more_muons_than_one_draw_continue_the_same_stream():
     assert 500 / float(few.generated[0]) == pytest.approx(fraction, rel=5 / 500**0.5)
 
 
+@pytest.mark.parametrize("size", [500, 4096, 10_000])
+@pytest.mark.parametrize("momentum", [None, 5.0])
+@pytest.mark.parametrize("aim", [True, False])
+def test_stretches_of_muons_are_those_of_the_whole(aim, momentum, size):
+    settings = MuonSettings(aim=aim, source=Shukla2016Settings(momentum=momentum))
+    whole = incident_muons(settings, WORLD, [stream(4, "a")], 9000)
+    parts = list(incident_stretches(settings, WORLD, stream(4, "a"), 9000, size))
+    for name in ("x", "y", "tan_x", "tan_y", "momentum"):
+        assert torch.equal(torch.cat([getattr(p, name) for p in parts], 1), getattr(whole, name))
+    assert [p.x.shape[1] for p in parts[:-1]] == [size] * (len(parts) - 1)
+    assert torch.equal(sum(part.generated for part in parts), whole.generated)
+
+
 def test_volumes_do_not_depend_on_their_neighbours():
     alone = incident_muons(MuonSettings(), WORLD, [stream(5, 2)], 3000)
     together = incident_muons(MuonSettings(), WORLD, [stream(5, v) for v in range(4)], 3000)
@@ -233,7 +252,7 @@ def test_a_source_that_misses_the_volume_ends_in_a_sentence():
         incident_muons(settings, WORLD, [stream(7)], 10)
     more = settings.model_copy(update={"aim": MuonResamplerSettings(max_tries=20_000)})
     with pytest.raises(UserError, match=said) as patient:
-        incident_muons(more, WORLD, [stream(7)], 10)
+        list(incident_stretches(more, WORLD, stream(7), 10, 3))
     generated = [int(re.search(said, str(error.value))[1]) for error in (usual, patient)]
     # whole draws of 4096: max_tries x 10 muons, and 16 draws in any case
     assert generated == [(1000 * 10 // 4096 + 16) * 4096, (20_000 * 10 // 4096 + 16) * 4096]

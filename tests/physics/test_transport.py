@@ -46,6 +46,27 @@ def test_results_do_not_depend_on_the_chunking(monkeypatch, sizes):
     assert torch.equal(found[1], expected[1])
 
 
+@pytest.mark.parametrize("stretch", [4096, 8192])
+@pytest.mark.parametrize("n_muons", [9000, 8192])
+def test_muons_of_a_volume_that_are_made_in_stretches_have_the_same_bits(
+    monkeypatch, stretch, n_muons
+):
+    muons = MuonSettings(per_volume=n_muons)
+    arguments = (grid(3), WORLD, muons, HighlandSettings(), 7, "train")
+    expected = transport(*arguments)
+    monkeypatch.setattr(bank, "STRETCH", stretch)
+    parts = list(bank.transported(*arguments))
+    lengths = [part.state.shape[1] for part in parts]
+    whole, rest = divmod(n_muons, stretch)
+    if n_muons == stretch:
+        assert lengths == [n_muons]  # all volumes together
+    else:
+        assert lengths == 3 * [*[stretch] * whole, *[rest] * (rest > 0)]
+    found = transport(*arguments)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
 def test_part_of_a_set_gives_the_same_muons_as_the_whole():
     muons = MuonSettings(per_volume=100)
     whole, generated = transport(grid(5), WORLD, muons, HighlandSettings(), 7, "train")

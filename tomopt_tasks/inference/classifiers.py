@@ -8,8 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import avg_pool3d, log_softmax
 
+from tomopt_tasks.inference.exposure import ScatterPiece
 from tomopt_tasks.inference.reduced import Scatters
 from tomopt_tasks.inference.volume import AbsVolumeInferrer
+from tomopt_tasks.kernels import constants
 
 PartialX0Inferrer = Callable[..., Any]
 """Called with the keyword ``volume``; gives an inferrer of radiation lengths."""
@@ -26,9 +28,9 @@ class FromX0s(AbsVolumeInferrer):
     def __init__(self, partial_x0_inferrer: PartialX0Inferrer, volume: Any) -> None:
         super().__init__(volume)
         self.x0_inferrer = partial_x0_inferrer(volume=volume)
-        self.takes_reduced = bool(getattr(self.x0_inferrer, "takes_reduced", False))
+        self.takes_pieces = bool(getattr(self.x0_inferrer, "takes_pieces", False))
 
-    def add_scatters(self, scatters: Scatters) -> None:
+    def add_scatters(self, scatters: Scatters | ScatterPiece) -> None:
         """Hand the scatters on to the inferrer of radiation lengths."""
         self.x0_inferrer.add_scatters(scatters)
 
@@ -165,7 +167,7 @@ def voxel_log_probs(
     """
     if len(x0s) < 2 or not all(each > 0 for each in x0s) or not width > 0:
         raise ValueError(f"x0s = {tuple(x0s)} m must be two or more, and width = {width} positive")
-    centres = torch.log(torch.tensor(x0s, dtype=x0.dtype, device=x0.device))[None, :, None]
+    centres = torch.log(constants(tuple(x0s), x0))[None, :, None]
     distance = (torch.log(x0).flatten(1)[:, None] - centres) / width
     return log_softmax(-0.5 * distance**2, 1)
 

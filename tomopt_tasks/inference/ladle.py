@@ -1,13 +1,16 @@
 """Inferrers of the ladle-furnace benchmark (spec 5.8)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tomopt_tasks.inference.fill_level import central_weights, fill_level
+from tomopt_tasks.inference.fill_level import Heights, central_weights, fill_level, heights
 from tomopt_tasks.inference.poca import Poca
-from tomopt_tasks.inference.volume import AbsVolumeInferrer
+from tomopt_tasks.inference.reduced import Scatters
+from tomopt_tasks.inference.volume import AbsVolumeInferrer, merge
+from tomopt_tasks.kernels import constants
 
 
 class PocaZLadleFurnaceFillLevelInferrer(AbsVolumeInferrer):
@@ -20,7 +23,7 @@ class PocaZLadleFurnaceFillLevelInferrer(AbsVolumeInferrer):
         weighted_quantiles: muons count with their acceptance in the quantiles; False as TomOpt.
     """
 
-    takes_reduced = True
+    takes_pieces = True
 
     def __init__(
         self,
@@ -48,26 +51,35 @@ class PocaZLadleFurnaceFillLevelInferrer(AbsVolumeInferrer):
             raise ValueError(f"smooth = {value} is not positive")
         self._smooth = float(value)
         n_x, n_y, _ = self.shp_xyz
-        self._columns = (central_weights(n_x, self._smooth), central_weights(n_y, self._smooth))
+        weights = (central_weights(n, self._smooth).tolist() for n in (n_x, n_y))
+        self._columns = tuple(tuple(of) for of in weights)
 
     def get_predictions(self) -> list[Tensor | None]:
         """Fill level of each volume [m], shape (1,); None where no muon was accepted."""
         if not self.scatter_batches:
             return []
-        poca = Poca(
-            xyz=self.merged(lambda batch: batch.poca.xyz),
-            sigma=self.merged(lambda batch: batch.poca.sigma),
-            valid=self.merged(lambda batch: batch.valid),
-        )
-        levels = fill_level(
-            poca,
-            self.merged(self.compute_efficiency),
-            self.n_volumes,
-            (self._columns[0].to(poca.xyz), self._columns[1].to(poca.xyz)),
-            self.size,
-            detach_quantiles=self.detach_quantiles,
-            weighted_quantiles=self.weighted_quantiles,
-        )
+        exposure = self.exposure(lambda me, scatters: me._heights([scatters]))
+        muons = exposure or self._heights(self.in_memory())
+        levels = fill_level(muons, detach_quantiles=self.detach_quantiles)
         seen = torch.isfinite(levels.level.detach()).tolist()
         self.variances = [v if ok else None for v, ok in zip(levels.variance, seen, strict=True)]
         return [level[None] if ok else None for level, ok in zip(levels.level, seen, strict=True)]
+
+    def _reset_vars(self) -> None:
+        self.variances = []
+
+    def _heights(self, batches: Sequence[Scatters]) -> Heights:
+        n_volumes = batches[0].n_volumes
+        poca = Poca(
+            xyz=merge([batch.poca.xyz for batch in batches], n_volumes),
+            sigma=merge([batch.poca.sigma for batch in batches], n_volumes),
+            valid=merge([batch.valid for batch in batches], n_volumes),
+        )
+        return heights(
+            poca,
+            merge([self.compute_efficiency(batch) for batch in batches], n_volumes),
+            n_volumes,
+            (constants(self._columns[0], poca.xyz), constants(self._columns[1], poca.xyz)),
+            self.size,
+            weighted_quantiles=self.weighted_quantiles,
+        )

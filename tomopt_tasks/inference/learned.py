@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from tomopt_tasks.inference.classifiers import PartialX0Inferrer
+from tomopt_tasks.inference.exposure import Exposure, ScatterPiece, totals
 from tomopt_tasks.inference.measured import MeasuredMuons
 from tomopt_tasks.inference.power import angle_noise, power_scale, squared_angle
 from tomopt_tasks.inference.reduced import Scatters
+from tomopt_tasks.inference.replay import Outputs
 from tomopt_tasks.inference.volume import AbsVolumeInferrer
 from tomopt_tasks.inference.voxels import PanelX0Inferrer
 from tomopt_tasks.inference.x0_map import VoxelGrid
+from tomopt_tasks.kernels import constants
 from tomopt_tasks.rng import stream
 
 MODEL = "inference_model"
@@ -73,14 +76,14 @@ def _track_angles(muons: MeasuredMuons, grid: VoxelGrid) -> Float[Tensor, "mu 4"
 
 def _track_xy(muons: MeasuredMuons, grid: VoxelGrid) -> Float[Tensor, "mu 4"]:
     bottom = muons.after.at(muons.before.z - grid.height)
-    widths = grid.size * muons.before.offset.new_tensor([grid.shape[1], grid.shape[2]] * 2)
+    widths = grid.size * constants((*grid.shape[1:], *grid.shape[1:]), muons.before.offset)
     return _squash(torch.cat([muons.before.offset, bottom.offset], 1) / widths)
 
 
 def _poca(muons: MeasuredMuons, grid: VoxelGrid) -> Float[Tensor, "mu 3"]:
     n_z, n_x, n_y = grid.shape
-    low = muons.poca.xyz.new_tensor([0.0, 0.0, grid.z_low])
-    extent = grid.size * muons.poca.xyz.new_tensor([n_x, n_y, n_z])
+    low = constants((0.0, 0.0, grid.z_low), muons.poca.xyz)
+    extent = grid.size * constants((n_x, n_y, n_z), muons.poca.xyz)
     return _squash((muons.poca.xyz - low) / extent)
 
 
@@ -105,6 +108,23 @@ FEATURES: Mapping[str, tuple[int, Callable[[MeasuredMuons, VoxelGrid], Tensor]]]
 """Name of a group of muon features -> how many, and their function; all are of order one."""
 
 DEFAULT_FEATURES = ("total_scatter", "resolution", "poca", "poca_unc")
+
+
+@runtime_checkable
+class PoolingModel(VolumeModel, Protocol):
+    """A model that sees muons through a weighted mean alone, so that they may come in pieces."""
+
+    def pooled(
+        self, muons: Float[Tensor, "vol mu feature"], weight: Float[Tensor, "vol mu"]
+    ) -> Float[Tensor, "vol width"]:
+        """Weighted sum over muons of what each of them adds."""
+        ...
+
+    def from_pooled(
+        self, maps: Float[Tensor, "vol channel z x y"], pooled: Float[Tensor, "vol width"]
+    ) -> Tensor:
+        """Predictions from maps and from :meth:`pooled` with weights that add up to one."""
+        ...
 
 
 class VolumeNet(nn.Module):
@@ -162,7 +182,19 @@ class VolumeNet(nn.Module):
     ) -> Tensor:
         """Numbers (vol, n_outputs), or radiation lengths (vol, z, x, y) [m]."""
         share = weight / weight.sum(1, keepdim=True).clamp_min(1e-30)
-        pooled = (share[..., None] * self.from_muons(muons)).sum(1)
+        return self.from_pooled(maps, self.pooled(muons, share))
+
+    def pooled(
+        self, muons: Float[Tensor, "vol mu feature"], weight: Float[Tensor, "vol mu"]
+    ) -> Float[Tensor, "vol width"]:
+        """What muons add up to."""
+        total: Tensor = (weight[..., None] * self.from_muons(muons)).sum(1)
+        return total
+
+    def from_pooled(
+        self, maps: Float[Tensor, "vol channel z x y"], pooled: Float[Tensor, "vol width"]
+    ) -> Tensor:
+        """Predictions from the weighted mean of what muons add."""
         image = self.from_map(maps[:, :1])
         if self.output == "volume":
             found: Tensor = self.head(torch.cat([pooled, image.mean((2, 3, 4))], 1))
@@ -202,9 +234,11 @@ class DeepVolumeInferrer(AbsVolumeInferrer):
         self.model: VolumeModel = found
         self.features = tuple(features)
         self.x0_inferrer = partial_x0_inferrer(volume=volume)
-        self.takes_reduced = bool(getattr(self.x0_inferrer, "takes_reduced", False))
+        self.takes_pieces = isinstance(found, PoolingModel) and bool(
+            getattr(self.x0_inferrer, "takes_pieces", False)
+        )
 
-    def add_scatters(self, scatters: Scatters) -> None:
+    def add_scatters(self, scatters: Scatters | ScatterPiece) -> None:
         """Take one more batch of scatters."""
         self.x0_inferrer.add_scatters(scatters)
 
@@ -221,11 +255,27 @@ class DeepVolumeInferrer(AbsVolumeInferrer):
             return [None for _ in maps]
         blank = torch.ones_like(seen[0])
         stacked = torch.stack([blank if x0 is None else x0 for x0 in maps])
-        muons = self.x0_inferrer.measured
-        rows = torch.cat([FEATURES[n][1](muons, self.x0_inferrer.grid) for n in self.features], 1)
-        weight = muons.per_volume(muons.weight)
-        found = self.model(torch.log(stacked)[:, None], muons.per_volume(rows), weight)
+        found = self._predicted(torch.log(stacked)[:, None], self.x0_inferrer.measured)
         return [None if x0 is None else row for x0, row in zip(maps, found, strict=True)]
+
+    def _predicted(self, maps: Tensor, muons: MeasuredMuons | Exposure[MeasuredMuons]) -> Tensor:
+        """What the model says, with an axis of volumes in front."""
+        model = self.model
+        if not isinstance(muons, Exposure):
+            return model(maps, self._features(muons), muons.per_volume(muons.weight))
+        assert isinstance(model, PoolingModel)
+
+        def step(some: MeasuredMuons, _: Sequence[Outputs]) -> Outputs:
+            weight = some.per_volume(some.weight)
+            return model.pooled(self._features(some), weight), weight.sum(1, keepdim=True)
+
+        ((pooled, total),) = totals(muons, step)
+        return model.from_pooled(maps, pooled / total.clamp_min(1e-30))
+
+    def _features(self, muons: MeasuredMuons) -> Float[Tensor, "vol mu feature"]:
+        grid = self.x0_inferrer.grid
+        rows = torch.cat([FEATURES[name][1](muons, grid) for name in self.features], 1)
+        return muons.per_volume(rows)
 
     def get_prediction(self) -> Tensor | None:
         """The prediction of a scan of one volume; None without any accepted muon."""

@@ -167,8 +167,7 @@ class ScatterBatch(HitViews):
 
     def _quadratic(self, jacobian: Float[Tensor, "mu var 8"]) -> Float[Tensor, "mu var"]:
         var_a, cov, var_s = (part[:, None, :] for part in self._covariance)
-        by_a = jacobian[..., [0, 1, 4, 5]]
-        by_s = jacobian[..., [2, 3, 6, 7]]
+        by_a, by_s = variables.by_offset_and_slope(jacobian)
         return (by_a**2 * var_a + 2 * by_a * by_s * cov + by_s**2 * var_s).sum(-1)
 
     def __getattr__(self, name: str) -> Tensor:

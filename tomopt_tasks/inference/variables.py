@@ -24,6 +24,14 @@ def _out(rows: Rows) -> tuple[Tensor, Tensor]:
     return rows[:, 4:6], rows[:, 6:8]
 
 
+def by_offset_and_slope(
+    jacobian: Float[Tensor, "*mu 8"],
+) -> tuple[Float[Tensor, "*mu 4"], Float[Tensor, "*mu 4"]]:
+    """Derivatives with respect to the positions at top and bottom, and to the slopes there."""
+    x, s, x_out, s_out = jacobian.split(2, -1)
+    return torch.cat([x, x_out], -1), torch.cat([s, s_out], -1)
+
+
 def _norm(v: Float[Tensor, "mu n"]) -> Float[Tensor, "mu 1"]:
     return torch.sqrt((v * v).sum(1, keepdim=True) + TINY)
 

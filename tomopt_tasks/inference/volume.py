@@ -1,12 +1,14 @@
 """What all volume inferrers share (spec 5.3)."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tomopt_tasks.inference.exposure import Exposure, Muons, ScatterPiece
 from tomopt_tasks.inference.reduced import Scatters
 
 
@@ -30,12 +32,13 @@ class AbsVolumeInferrer:
         volume: the volume that was irradiated; its geometry only.
     """
 
-    takes_reduced: bool = False
-    """Whether it can do without hits, with a :class:`.reduced.ReducedScatters` for a batch."""
+    takes_pieces: bool = False
+    """Whether many muons may come as :class:`.exposure.ScatterPiece`, to be looked at again and
+    again instead of all at once."""
 
     def __init__(self, volume: Any) -> None:
         self.volume = volume
-        self.scatter_batches: list[Scatters] = []
+        self.scatter_batches: list[Scatters | ScatterPiece] = []
         self.size: float = float(volume.passive_size)
         self.lw: Tensor = volume.lw
         self.device = volume.device
@@ -43,7 +46,7 @@ class AbsVolumeInferrer:
         self.shp_xyz = [n_x, n_y, n_z]
         self.shp_zxy = [n_z, n_x, n_y]
 
-    def add_scatters(self, scatters: Scatters) -> None:
+    def add_scatters(self, scatters: Scatters | ScatterPiece) -> None:
         """Take one more batch of scatters."""
         self._reset_vars()
         self.scatter_batches.append(scatters)
@@ -60,9 +63,35 @@ class AbsVolumeInferrer:
         """Number of volumes in the scan."""
         return self.scatter_batches[0].n_volumes if self.scatter_batches else 1
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Who makes predictions of its own takes all muons at once, unless it says otherwise."""
+        super().__init_subclass__(**kwargs)
+        makes = {"get_predictions", "get_prediction"} & vars(cls).keys()
+        if makes and "takes_pieces" not in vars(cls):
+            cls.takes_pieces = False
+
+    def exposure(self, muons: Callable[[Any, Scatters], Muons]) -> Exposure[Muons] | None:
+        """What some function makes of an inferrer and of the scatters of each piece, if there are.
+
+        The inferrer that it gets holds nothing: graphs hold it, and must not get from there to what
+        they lead to, since a circle through autograd is never collected.
+        """
+        pieces = [batch for batch in self.scatter_batches if isinstance(batch, ScatterPiece)]
+        if not pieces:
+            return None
+        bare = copy(self)
+        bare.scatter_batches = []
+        bare._reset_vars()
+        return Exposure.of(pieces, lambda scatters: muons(bare, scatters))
+
+    def in_memory(self) -> list[Scatters]:
+        """All batches at once, pieces formed."""
+        batches = self.scatter_batches
+        return [of.scatters() if isinstance(of, ScatterPiece) else of for of in batches]
+
     def merged(self, pick: Callable[[Scatters], Tensor]) -> Tensor:
         """A quantity of every muon of all batches, volume by volume."""
-        return merge([pick(batch) for batch in self.scatter_batches], self.n_volumes)
+        return merge([pick(batch) for batch in self.in_memory()], self.n_volumes)
 
     def get_predictions(self) -> list[Tensor | None]:
         """One prediction a volume of the scan; None where no muon was accepted."""

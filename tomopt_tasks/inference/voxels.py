@@ -1,13 +1,14 @@
 """Radiation length of every voxel from the scattering of muons (spec 5.4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from tomopt_tasks.inference.exposure import Exposure, totals
 from tomopt_tasks.inference.measured import MeasuredMuons, measured_muons
 from tomopt_tasks.inference.poca import Poca
 from tomopt_tasks.inference.power import x0_from_scatters
@@ -37,7 +38,7 @@ class AbsX0Inferrer(AbsVolumeInferrer):
         method: how scattering is turned into radiation lengths; ``TomOptX0()`` is compat.
     """
 
-    takes_reduced = True
+    takes_pieces = True
     x0_from_scatters = staticmethod(x0_from_scatters)
 
     def __init__(self, volume: Any, method: X0Method | None = None) -> None:
@@ -65,40 +66,42 @@ class AbsX0Inferrer(AbsVolumeInferrer):
         """Radiation lengths (nz, nx, ny) of each volume [m]; None where no muon was accepted."""
         if not self.scatter_batches:
             return []
-        weight = self.measured.per_volume(self.measured.weight.detach())
-        seen = (weight > 0).any(1).tolist()
-        return [x0 if some else None for x0, some in zip(self._maps, seen, strict=True)]
+        seen = totals(self.measured, lambda muons, _: (_n_counted(muons),))[0][0] > 0
+        maps = zip(self._maps, seen.tolist(), strict=True)
+        return [x0 if some else None for x0, some in maps]
 
     @cached_property
     def _maps(self) -> Float[Tensor, "vol z x y"]:
         return self.method(self.measured, self.grid)
 
     @cached_property
-    def measured(self) -> MeasuredMuons:
+    def measured(self) -> MeasuredMuons | Exposure[MeasuredMuons]:
         """All muons of all batches, volume by volume; those that do not count have weight zero."""
-        before = self._merged_tracks(lambda batch: batch.tracks_in.at(self.z_top))
-        after = self._merged_tracks(lambda batch: batch.tracks_out)
+        exposure = self.exposure(lambda me, scatters: me._measured([scatters]))
+        return exposure or self._measured(self.in_memory())
+
+    def _measured(self, batches: Sequence[Scatters]) -> MeasuredMuons:
+        n_volumes = batches[0].n_volumes
+
+        def merged(pick: Callable[[Scatters], Tensor]) -> Tensor:
+            return merge([pick(batch) for batch in batches], n_volumes)
+
         poca = Poca(
-            xyz=self.merged(lambda batch: batch.poca.xyz),
-            sigma=self.merged(lambda batch: batch.poca.sigma),
-            valid=self.merged(lambda batch: batch.poca.valid),
+            xyz=merged(lambda batch: batch.poca.xyz),
+            sigma=merged(lambda batch: batch.poca.sigma),
+            valid=merged(lambda batch: batch.poca.valid),
         )
         return measured_muons(
-            (before, after),
+            (
+                _joined([batch.tracks_in.at(self.z_top) for batch in batches], n_volumes),
+                _joined([batch.tracks_out for batch in batches], n_volumes),
+            ),
             poca,
-            self.merged(self.compute_efficiency),
-            self.merged(self.reconstructed_momentum),
-            self.merged(lambda batch: batch.valid),
-            self.n_volumes,
+            merged(self.compute_efficiency),
+            merged(self.reconstructed_momentum),
+            merged(lambda batch: batch.valid),
+            n_volumes,
         )
-
-    def _merged_tracks(self, pick: Callable[[Scatters], Tracks]) -> Tracks:
-        tracks = [pick(batch) for batch in self.scatter_batches]
-        parts = {
-            name: merge([getattr(track, name) for track in tracks], self.n_volumes)
-            for name in _TRACK_PARTS
-        }
-        return Tracks(z=tracks[0].z, **parts)
 
     @property
     def vox_zxy_x0_preds(self) -> Float[Tensor, "z x y"] | None:
@@ -112,7 +115,7 @@ class AbsX0Inferrer(AbsVolumeInferrer):
         Linear propagation, muons independent, position and angle of a muon taken as uncorrelated.
         One backward pass a voxel: for checks, not for fits.
         """
-        muons = self.measured
+        muons = self._measured(self.in_memory())
         angle = torch.sqrt(0.5 * (muons.before.var_slope + muons.after.var_slope)).detach()
         with torch.enable_grad():
             xyz = muons.poca.xyz.detach().requires_grad_()
@@ -128,19 +131,19 @@ class AbsX0Inferrer(AbsVolumeInferrer):
     @cached_property
     def muon_probs_per_voxel_zxy(self) -> Float[Tensor, "mu z x y"]:
         """Share of each kept muon in each voxel; needs memory for muons times voxels."""
-        poca = self.measured.poca
-        xyz, sigma = (of.t()[:, None] for of in (poca.xyz, poca.sigma))
+        muons = self._measured(self.in_memory())
+        xyz, sigma = (of.t()[:, None] for of in (muons.poca.xyz, muons.poca.sigma))
         z, x, y = (of[0].t() for of in poca_shares(xyz, sigma, self.grid.edges(xyz)))
         shares = z[:, :, None, None] * x[:, None, :, None] * y[:, None, None, :]
-        return shares[self.measured.used]
+        return shares[muons.used]
 
     def _kept(self, name: str) -> Tensor:
-        return torch.cat([getattr(batch, name) for batch in self.scatter_batches])
+        return torch.cat([getattr(batch, name) for batch in self.in_memory()])
 
     @property
     def n_mu(self) -> int:
         """Number of muons kept."""
-        return sum(len(batch) for batch in self.scatter_batches)
+        return sum(len(batch) for batch in self.in_memory())
 
     @property
     def muon_poca_xyz(self) -> Float[Tensor, "mu 3"]:
@@ -185,7 +188,7 @@ class AbsX0Inferrer(AbsVolumeInferrer):
     @property
     def muon_mom(self) -> Float[Tensor, "mu 1"]:
         """Momenta of the kept muons [GeV]."""
-        parts = [self.reconstructed_momentum(b)[b.valid] for b in self.scatter_batches]
+        parts = [self.reconstructed_momentum(b)[b.valid] for b in self.in_memory()]
         return torch.cat(parts)[:, None]
 
     @property
@@ -196,9 +199,7 @@ class AbsX0Inferrer(AbsVolumeInferrer):
     @property
     def muon_efficiency(self) -> Float[Tensor, "mu 1"]:
         """Probability of acceptance of the kept muons."""
-        return torch.cat([self.compute_efficiency(b)[b.valid] for b in self.scatter_batches])[
-            :, None
-        ]
+        return torch.cat([self.compute_efficiency(b)[b.valid] for b in self.in_memory()])[:, None]
 
 
 class PanelX0Inferrer(AbsX0Inferrer):
@@ -207,6 +208,19 @@ class PanelX0Inferrer(AbsX0Inferrer):
     def compute_efficiency(self, scatters: Scatters) -> Float[Tensor, " mu"]:
         """Probability of enough hits on both sides, by the policy of the scatter batch."""
         return scatters.accepted
+
+
+def _joined(tracks: Sequence[Tracks], n_volumes: int) -> Tracks:
+    """Tracks of batches of the same volumes, volume by volume."""
+    parts = {
+        name: merge([getattr(track, name) for track in tracks], n_volumes) for name in _TRACK_PARTS
+    }
+    return Tracks(z=tracks[0].z, **parts)
+
+
+def _n_counted(muons: MeasuredMuons) -> Int[Tensor, " vol"]:
+    """How many muons of each volume count for something."""
+    return (muons.per_volume(muons.weight.detach()) > 0).sum(1)
 
 
 def _detached(

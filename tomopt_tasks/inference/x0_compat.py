@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tomopt_tasks.inference import variables
 from tomopt_tasks.inference.axes import SIGMA_FLOOR
+from tomopt_tasks.inference.exposure import Exposure, totals
 from tomopt_tasks.inference.measured import MeasuredMuons
 from tomopt_tasks.inference.power import x0_from_scatters
 from tomopt_tasks.inference.sums import voxel_sums
@@ -31,21 +32,30 @@ LEAST_VARIANCE = 1e-30
 class TomOptX0(TomOptX0Settings):
     """Compat: the method described at the top of this module."""
 
-    def __call__(self, muons: MeasuredMuons, grid: VoxelGrid) -> Float[Tensor, "vol z x y"]:
+    def __call__(
+        self, muons: MeasuredMuons | Exposure[MeasuredMuons], grid: VoxelGrid
+    ) -> Float[Tensor, "vol z x y"]:
         """Radiation lengths [m]."""
-        weight = muons.weight
-        channels = [weight, weight * muons.momentum**2]
-        for name in ("total_scatter", "theta_in", "theta_out"):
-            value, sigma = measured(name, muons, grid.height)
-            inverse = weight / ((2.0 * value * sigma) ** 2).clamp_min(LEAST_VARIANCE)
-            channels += [inverse, inverse * value**2]
-        rows = muons.per_volume(torch.stack(channels, 1))
-        sums = voxel_sums(rows.transpose(1, 2), *_inside_shares(muons, grid))
-        sums = sums + SHARE_FLOOR * rows.sum(1)[:, :, None, None, None]
+        ((sums, whole),) = totals(muons, lambda some, _: _channel_sums(some, grid))
+        sums = sums + SHARE_FLOOR * whole[:, :, None, None, None]
         mom, total, before, after = (
             torch.sqrt(sums[:, 2 * k + 1] / sums[:, 2 * k].clamp_min(1e-300)) for k in range(4)
         )
         return x0_from_scatters(grid.size, total / math.sqrt(2.0), before, after, mom)
+
+
+def _channel_sums(
+    muons: MeasuredMuons, grid: VoxelGrid
+) -> tuple[Float[Tensor, "vol channel z x y"], Float[Tensor, "vol channel"]]:
+    """Weights and weighted squares of momentum and three angles: of voxels, and of volumes."""
+    weight = muons.weight
+    channels = [weight, weight * muons.momentum**2]
+    for name in ("total_scatter", "theta_in", "theta_out"):
+        value, sigma = measured(name, muons, grid.height)
+        inverse = weight / ((2.0 * value * sigma) ** 2).clamp_min(LEAST_VARIANCE)
+        channels += [inverse, inverse * value**2]
+    rows = muons.per_volume(torch.stack(channels, 1))
+    return voxel_sums(rows.transpose(1, 2), *_inside_shares(muons, grid)), rows.sum(1)
 
 
 def measured(
@@ -63,7 +73,7 @@ def measured(
     value, jacobian = _differentiate(
         lambda r: variables.VARIABLES[name](r, height, muons.before.z), rows
     )
-    by_a, by_s = jacobian[:, [0, 1, 4, 5]], jacobian[:, [2, 3, 6, 7]]
+    by_a, by_s = variables.by_offset_and_slope(jacobian)
     var_a, cov, var_s = (
         torch.cat([getattr(track, part) for track in (muons.before, after)], 1)
         for part in ("var_offset", "cov", "var_slope")

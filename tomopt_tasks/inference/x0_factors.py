@@ -7,17 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tomopt_tasks.inference.axes import SIGMA_FLOOR, normal_shares, uniform_shares
-from tomopt_tasks.inference.power import (
-    SPREAD,
-    angle_noise,
-    path_in_box,
-    power_scale,
-    squared_angle,
-)
+from tomopt_tasks.inference.power import SPREAD
+from tomopt_tasks.inference.x0_weights import LEAST_POWER, BareMuons, ratio, sums_by, weighed
 from tomopt_tasks.kernels import kernel
-
-LEAST_MEAN = 1e-3
-"""Least mean density of a volume [1/m]."""
 
 
 class _Terms(NamedTuple):
@@ -83,6 +75,7 @@ def along_paths(
     y_edges: Float[Tensor, " y_edge"],
     z_edges: Float[Tensor, " z_edge"],
     faces: Float[Tensor, " face"],
+    means: Float[Tensor, "vol mean"],
 ) -> AlongPaths:
     """Factors for all muons.
 
@@ -102,9 +95,12 @@ def along_paths(
         y_edges: along y [m].
         z_edges: along z [m].
         faces: depths of the faces of the layers, lowest first [m].
+        means: of all muons of a volume, if these are some: density for the weights, density
+            (:meth:`MeanSums.density`), power; no columns: these are all.
     """
     slopes = (slope_in, slope_out, var_slope_in, var_slope_out)
-    terms = _terms(entry, *slopes, sigma[2], accepted, momentum, switches, box)
+    bare = BareMuons.of(entry, slopes, accepted, momentum, switches[0], box)
+    terms = _terms(bare, sigma[2], switches[1], means)
     middle, borders = 0.5 * (terms.first + terms.last), faces[1:-1].flip(0)
     in_layer = uniform_shares(middle, 0.5 * terms.spread, borders).movedim(-1, 1).flip(1)
     return AlongPaths(
@@ -134,10 +130,12 @@ def within_voxels(
     y_edges: Float[Tensor, " y_edge"],
     z_edges: Float[Tensor, " z_edge"],
     faces: Float[Tensor, " face"],
+    means: Float[Tensor, "vol mean"],
 ) -> WithinVoxels:
     """The same without paths; arguments are those of :func:`along_paths`."""
     slopes = (slope_in, slope_out, var_slope_in, var_slope_out)
-    terms = _terms(entry, *slopes, sigma[2], accepted, momentum, switches, box)
+    bare = BareMuons.of(entry, slopes, accepted, momentum, switches[0], box)
+    terms = _terms(bare, sigma[2], switches[1], means)
     path = faces[-2] * torch.sqrt(1.0 + slope_in.square().sum(0))
     return WithinVoxels(
         torch.stack([terms.weight * terms.power, terms.weight, terms.weight * path], 1),
@@ -148,58 +146,24 @@ def within_voxels(
 
 
 def _terms(
-    entry: Float[Tensor, "axis vol mu"],
-    slope_in: Float[Tensor, "axis vol mu"],
-    slope_out: Float[Tensor, "axis vol mu"],
-    var_slope_in: Float[Tensor, "axis vol mu"],
-    var_slope_out: Float[Tensor, "axis vol mu"],
+    bare: BareMuons,
     sigma_z: Float[Tensor, "vol mu"],
-    accepted: Float[Tensor, "vol mu"],
-    momentum: Float[Tensor, "vol mu"],
-    switches: Float[Tensor, " switch"],
-    box: Float[Tensor, " xyz"],
+    weigh: Float[Tensor, ""],
+    means: Float[Tensor, "vol mean"],
 ) -> _Terms:
-    """Terms of muons in a box; two switches: subtract the resolution, weigh by it."""
-    subtract, weigh = switches.unbind()
-    first, last = path_in_box(entry, slope_in, box)
-    path = (last - first) * torch.sqrt(1.0 + slope_in.square().sum(0))
-    crosses = path > 0
-    path = torch.where(crosses, path, 1.0)
-    accepted = torch.where(crosses, accepted, 0.0)
-    scale = power_scale(momentum)
-    angle2 = squared_angle(slope_in, slope_out)
-    noise = subtract * 0.5 * scale * angle_noise(slope_in, slope_out, var_slope_in + var_slope_out)
-    power = 0.5 * scale * angle2 - noise
-    weight, density = _weigh(accepted, power, path, weigh * noise)
-    width2 = density[:, None] * path / scale
-    blur2 = sigma_z**2 * angle2 / width2
+    """Terms of muons; means as in :func:`along_paths`."""
+    noise = weigh * bare.noise
+    if means.shape[1] == 0:
+        weight, density = weighed(bare, noise)
+        mean_power = ratio(*sums_by(bare.power, weight)).clamp_min(LEAST_POWER)
+    else:
+        weighed_at, density, mean_power = means.unbind(1)
+        weight = bare.weight(noise, weighed_at)
+    width2 = density[:, None] * bare.path / bare.scale
+    blur2 = sigma_z**2 * bare.angle2 / width2
+    first, last = bare.first, bare.last
     spread = torch.sqrt((SPREAD * (last - first)) ** 2 + 2.0 * blur2 + SIGMA_FLOOR**2)
-    mean_power = _mean(power, weight).clamp_min(1e-6)
-    return _Terms(weight, power, path, first, last, spread, density, mean_power)
-
-
-def _weigh(
-    accepted: Float[Tensor, "vol mu"],
-    power: Float[Tensor, "vol mu"],
-    path: Float[Tensor, "vol mu"],
-    noise: Float[Tensor, "vol mu"],
-) -> tuple[Float[Tensor, "vol mu"], Float[Tensor, " vol"]]:
-    """Weights and mean densities [1/m].
-
-    The deflection is Gaussian in two planes, so that the variance of a power is the square of its
-    mean, noise included; for the weights in units of that of perfect hits.
-    """
-    per_path, weight = power / path, accepted
-    density = _mean(per_path, weight * path).clamp_min(LEAST_MEAN)
-    for _ in range(2):
-        weight = accepted / (1.0 + noise / (density[:, None] * path)) ** 2
-        density = _mean(per_path, weight * path).clamp_min(LEAST_MEAN)
-    return weight, density
-
-
-def _mean(values: Float[Tensor, "vol mu"], by: Float[Tensor, "vol mu"]) -> Float[Tensor, " vol"]:
-    """Mean of each volume, weighted with ``by``; zero without weight."""
-    return (values * by).sum(1) / by.sum(1).clamp_min(1e-30)
+    return _Terms(weight, bare.power, bare.path, first, last, spread, density, mean_power)
 
 
 def poca_shares(

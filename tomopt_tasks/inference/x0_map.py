@@ -20,18 +20,23 @@ A few imaginary muons that saw the mean of the volume (``prior_muons``) hold vox
 seen at that mean, and keep all numbers finite (D-10, D-58); what they add vanishes as 1 / exposure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from tomopt_tasks.inference.axes import inner_edges
+from tomopt_tasks.inference.exposure import Exposure, totals
 from tomopt_tasks.inference.measured import MeasuredMuons
 from tomopt_tasks.inference.power import thickness
+from tomopt_tasks.inference.replay import Outputs
 from tomopt_tasks.inference.sums import Crossings, layer_sums, voxel_sums
 from tomopt_tasks.inference.x0_factors import along_paths, within_voxels
 from tomopt_tasks.inference.x0_settings import UnbiasedX0Settings
+from tomopt_tasks.inference.x0_weights import WEIGHINGS, MeanSums, mean_sums
 from tomopt_tasks.kernels import constants, kernel
 
 LEAST_DENSITY = 1e-4
@@ -65,32 +70,89 @@ class VoxelGrid:
 class UnbiasedX0(UnbiasedX0Settings):
     """The inversion described at the top of this module."""
 
-    def __call__(self, muons: MeasuredMuons, grid: VoxelGrid) -> Float[Tensor, "vol z x y"]:
+    def __call__(
+        self, muons: MeasuredMuons | Exposure[MeasuredMuons], grid: VoxelGrid
+    ) -> Float[Tensor, "vol z x y"]:
         """Radiation lengths [m]; finite and positive everywhere."""
-        edges = grid.edges(muons.poca.xyz)
-        arguments = (*_rows(muons), *_constants(self, grid, edges))
-        if self.share == "voxel":
-            within = within_voxels(*arguments)
-            power, seen, matter = voxel_sums(*within[:4]).unbind(1)
-            means = within[-2:]
+        if isinstance(muons, Exposure):
+            power, seen, matter, *means = self._in_pieces(muons, grid)
         else:
-            along = along_paths(*arguments)
-            power, seen = voxel_sums(*along[:4]).unbind(1)
-            x, y = Crossings(along.x_at, edges[0]), Crossings(along.y_at, edges[1])
-            matter = layer_sums(along.layer, x, y)
-            means = along[-2:]
+            power, seen, matter, *means = self._at_once(muons, grid)
         density_of, power_of = (of[:, None, None, None] for of in means)
         prior = constants((self.prior_muons, self.prior_muons * grid.size), power)
         (density,) = _DENSITY[self.log_term](power, seen, matter, density_of, power_of, prior)
         return 1.0 / density.clamp_min(LEAST_DENSITY)
 
+    def _at_once(
+        self, muons: MeasuredMuons, grid: VoxelGrid, means: Tensor | None = None
+    ) -> Outputs:
+        """Power, weight, matter of each voxel; density and power of each volume.
 
-def _rows(muons: MeasuredMuons) -> tuple[Tensor, ...]:
+        Args:
+            muons: all muons of the volumes, or some of them with the means of all.
+            grid: the voxels.
+            means: see :func:`.along_paths`; None: these are all.
+        """
+        edges = grid.edges(muons.poca.xyz)
+        rows, fixed = _Rows.of(muons), _constants(self, grid, edges)
+        if means is None:
+            means = muons.weight.new_empty((muons.n_volumes, 0))
+        if self.share == "voxel":
+            within = within_voxels(*rows, *fixed, means)
+            return *voxel_sums(*within[:4]).unbind(1), *within[-2:]
+        along = along_paths(*rows, *fixed, means)
+        x, y = Crossings(along.x_at, edges[0]), Crossings(along.y_at, edges[1])
+        matter = layer_sums(along.layer, x, y)
+        return *voxel_sums(*along[:4]).unbind(1), matter, *along[-2:]
+
+    def _in_pieces(self, muons: Exposure[MeasuredMuons], grid: VoxelGrid) -> Outputs:
+        """The same for muons that are not in memory at once: their means, then their sums."""
+        n_means = 1 + (WEIGHINGS if self.weights == "expected" else 0)
+
+        def mean_step(some: MeasuredMuons, before: Sequence[Outputs]) -> Outputs:
+            rows = _Rows.of(some)
+            switches, box, *_ = _constants(self, grid, grid.edges(some.poca.xyz))
+            density = (
+                MeanSums(*before[-1]).density() if before else constants((_UNKNOWN,), rows.entry)
+            )
+            of_muons = (*rows[:5], rows.accepted, rows.momentum)
+            return mean_sums(*of_muons, switches, box, density)
+
+        def voxel_step(some: MeasuredMuons, before: Sequence[Outputs]) -> Outputs:
+            *_, last = means = [MeanSums(*sums) for sums in before]
+            weighed_at = means[-2].density() if n_means > 1 else last.density()
+            given = torch.stack([weighed_at, last.density(), last.mean_power()], 1)
+            return self._at_once(some, grid, given)[:3]
+
+        *_, last, sums = totals(muons, *[mean_step] * n_means, voxel_step)
+        means = MeanSums(*last)
+        return *sums, means.density(), means.mean_power()
+
+
+_UNKNOWN = 1e30
+"""A mean density before there is one [1/m]: muons are weighed as if hits were perfect."""
+
+
+class _Rows(NamedTuple):
     """What is known of each muon, with axes of volumes and of their muons at the end."""
-    before, after, poca = muons.before, muons.after, muons.poca
-    pairs = (before.offset, before.slope, after.slope, before.var_slope, after.var_slope)
-    rows = [of.t().unflatten(1, (muons.n_volumes, -1)) for of in (*pairs, poca.xyz, poca.sigma)]
-    return *rows, muons.per_volume(muons.weight), muons.per_volume(muons.momentum)
+
+    entry: Float[Tensor, "axis vol mu"]
+    slope_in: Float[Tensor, "axis vol mu"]
+    slope_out: Float[Tensor, "axis vol mu"]
+    var_slope_in: Float[Tensor, "axis vol mu"]
+    var_slope_out: Float[Tensor, "axis vol mu"]
+    xyz: Float[Tensor, "xyz vol mu"]
+    sigma: Float[Tensor, "xyz vol mu"]
+    accepted: Float[Tensor, "vol mu"]
+    momentum: Float[Tensor, "vol mu"]
+
+    @classmethod
+    def of(cls, muons: MeasuredMuons) -> "_Rows":
+        """Parts of measured muons."""
+        before, after, poca = muons.before, muons.after, muons.poca
+        pairs = (before.offset, before.slope, after.slope, before.var_slope, after.var_slope)
+        rows = [of.t().unflatten(1, (muons.n_volumes, -1)) for of in (*pairs, poca.xyz, poca.sigma)]
+        return cls._make([*rows, muons.per_volume(muons.weight), muons.per_volume(muons.momentum)])
 
 
 def _constants(

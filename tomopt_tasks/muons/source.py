@@ -1,6 +1,6 @@
 """Muons on their way to the passive volume, drawn from one stream per volume."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import pi
 
@@ -142,41 +142,117 @@ def incident_muons(
     Raises:
         UserError: too few muons cross the passive volume, or the source is a table.
     """
-    source = settings.source
-    if isinstance(source, TableSettings):
-        raise UserError("muons.source: a table is read, not drawn from; use table_muons")
-    plane, spectrum = resolve_plane(settings.plane, world), tabulate(source)
-    drop, depth = plane.z - world.passive[1], plane.z - world.passive[0]
-    device = streams[0].device
-    found = torch.zeros(5, len(streams) * n_muons, dtype=torch.float64, device=device)
-    found[4] = source.momentum or 0.0
-    count = torch.zeros(len(streams), dtype=torch.int64, device=device)
+    draws = _Draws.of(settings, world, streams[0].device)
+    found = torch.zeros(5, len(streams) * n_muons, dtype=torch.float64, device=streams[0].device)
+    found[4] = draws.source.momentum or 0.0
+    count = torch.zeros(len(streams), dtype=torch.int64, device=found.device)
     generated = torch.zeros_like(count)
-    unfinished = torch.arange(len(streams), device=device)
-    corners = constants((*plane.low, *plane.high), found)
-    box = constants((drop, depth, *world.size), found)
-    tan2, aim = spectrum.tan2.to(found), settings.aim
-    max_tries = aim.max_tries if isinstance(aim, MuonResamplerSettings) else 1
-    for _ in range(max_tries * n_muons // DRAW + 16):
-        u = _uniforms([streams[i] for i in unfinished.tolist()], n_uniforms(source))
-        *lines, hit = _aimed(u, corners, tan2, box)
-        if aim.kind != "muon_resampler":
-            hit = torch.ones_like(hit)
+    unfinished = torch.arange(len(streams), device=found.device)
+    for _ in range(draws.most(n_muons)):
+        u, lines, hit = draws.draw([streams[i] for i in unfinished.tolist()])
         rank = count[unfinished, None] + hit.cumsum(1)
         keep = (hit & (rank <= n_muons)).flatten().nonzero().squeeze(1)
         place = (unfinished[:, None] * n_muons + rank - 1).flatten()[keep]
-        kept = [values.flatten().index_select(0, keep) for values in lines]
-        if source.momentum is None:
-            zenith, energy = (u[:, row].flatten().index_select(0, keep) for row in (0, 4))
-            kept.append(sample_momentum(spectrum, zenith, energy))
-        for column, values in zip(found, kept, strict=False):
+        for column, values in zip(found, draws.columns(u, lines, keep), strict=False):
             column.index_copy_(0, place, values)
-        generated[unfinished] += ((rank < n_muons).sum(1) + 1).clamp(max=DRAW)
+        generated[unfinished] += _generated(rank, n_muons)
         count[unfinished] = rank[:, -1].clamp(max=n_muons)
         unfinished = unfinished[rank[:, -1] < n_muons]
         if len(unfinished) == 0:
-            return _at_top(found.view(5, len(streams), n_muons), drop, generated)
+            return _at_top(found.view(5, len(streams), n_muons), draws.drop, generated)
     raise UserError(_too_few(int(generated.max()), int(count.min()), n_muons))
+
+
+def incident_stretches(
+    settings: MuonSettings, world: Box, rng: Generator, n_muons: int, size: int
+) -> Iterator[IncidentMuons]:
+    """The same of one volume, some muons at a time; ``generated`` belongs to those.
+
+    Args:
+        settings: source, plane and whether to aim.
+        world: the passive box.
+        rng: stream of the volume; advanced.
+        n_muons: muons wanted.
+        size: muons at a time; the last ones may be fewer.
+
+    Raises:
+        UserError: as in :func:`incident_muons`; some muons may have come before.
+    """
+    draws = _Draws.of(settings, world, rng.device)
+    rest = torch.zeros(5, 0, dtype=torch.float64, device=rng.device)
+    generated = torch.zeros(1, dtype=torch.int64, device=rng.device)
+    count, total, n_given = 0, generated.clone(), 0
+    for _ in range(draws.most(n_muons)):
+        u, lines, hit = draws.draw([rng])
+        rank = count + hit.cumsum(1)
+        keep = (hit & (rank <= n_muons)).flatten().nonzero().squeeze(1)
+        new = rest.new_full((5, len(keep)), draws.source.momentum or 0.0)
+        for column, values in zip(new, draws.columns(u, lines, keep), strict=False):
+            column.copy_(values)
+        rest, count = torch.cat([rest, new], 1), count + len(keep)
+        generated = generated + _generated(rank, n_muons)
+        while rest.shape[1] >= min(size, n_muons - n_given):
+            some, rest = rest[:, :size], rest[:, size:]
+            yield _at_top(some[:, None], draws.drop, generated)
+            n_given, total = n_given + some.shape[1], total + generated
+            generated = torch.zeros_like(generated)
+            if n_given == n_muons:
+                return
+    raise UserError(_too_few(int(total + generated), count, n_muons))
+
+
+@dataclass(frozen=True, slots=True)
+class _Draws:
+    """What draws muons, ``DRAW`` of each stream at a time, and looks which of them count."""
+
+    source: FluxSettings | OwnFluxSettings
+    spectrum: Spectrum
+    tan2: Float[Tensor, " knot"]
+    drop: float
+    """From the plane down to the top of the passive volume [m]."""
+    corners: Float[Tensor, " corner"]
+    box: Float[Tensor, " face"]
+    tries: int | None
+    """Times as many muons as are wanted that may be drawn; None: each muon counts."""
+
+    @classmethod
+    def of(cls, settings: MuonSettings, world: Box, device: torch.device) -> "_Draws":
+        """For a source, if it is not a table."""
+        source, aim = settings.source, settings.aim
+        if isinstance(source, TableSettings):
+            raise UserError("muons.source: a table is read, not drawn from; use table_muons")
+        plane, spectrum = resolve_plane(settings.plane, world), tabulate(source)
+        drop, depth = plane.z - world.passive[1], plane.z - world.passive[0]
+        like = torch.zeros(0, dtype=torch.float64, device=device)
+        corners = constants((*plane.low, *plane.high), like)
+        box = constants((drop, depth, *world.size), like)
+        tries = aim.max_tries if isinstance(aim, MuonResamplerSettings) else None
+        return cls(source, spectrum, spectrum.tan2.to(like), drop, corners, box, tries)
+
+    def most(self, n_muons: int) -> int:
+        """How often to draw, at most."""
+        return (self.tries or 1) * n_muons // DRAW + 16
+
+    def draw(
+        self, streams: Sequence[Generator]
+    ) -> tuple[Tensor, Sequence[Tensor], Bool[Tensor, "vol draw"]]:
+        """Uniform numbers, the lines made of them, and which count."""
+        u = _uniforms(streams, n_uniforms(self.source))
+        *lines, hit = _aimed(u, self.corners, self.tan2, self.box)
+        return u, lines, torch.ones_like(hit) if self.tries is None else hit
+
+    def columns(self, u: Tensor, lines: Sequence[Tensor], keep: Int[Tensor, " n"]) -> list[Tensor]:
+        """x, y, tan_x and tan_y of some muons of a draw, and p if it is not fixed."""
+        kept = [values.flatten().index_select(0, keep) for values in lines]
+        if self.source.momentum is None:
+            zenith, energy = (u[:, row].flatten().index_select(0, keep) for row in (0, 4))
+            kept.append(sample_momentum(self.spectrum, zenith, energy))
+        return kept
+
+
+def _generated(rank: Int[Tensor, "vol draw"], n_muons: int) -> Int[Tensor, " vol"]:
+    """How many muons of a draw it took until there were enough; ranks count those that count."""
+    return ((rank < n_muons).sum(1) + 1).clamp(max=DRAW)
 
 
 def _at_top(

@@ -7,6 +7,7 @@ the user's own takes the place of the source, or of source and scattering.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +15,7 @@ from torch import Generator, Tensor
 
 from tomopt_tasks.core import UserError
 from tomopt_tasks.muons.settings import MuonSettings, TableSettings
-from tomopt_tasks.muons.source import IncidentMuons, incident_muons
+from tomopt_tasks.muons.source import IncidentMuons, incident_muons, incident_stretches
 from tomopt_tasks.muons.table import table_muons
 from tomopt_tasks.rng import stream
 from tomopt_tasks.scattering.settings import NoScatterSettings, ScatterSettings
@@ -26,6 +27,9 @@ BLOCK = 4096
 
 CHUNK = 32768
 """Muons simulated at a time: bounds the memory, changes no result."""
+
+STRETCH = 16 * BLOCK
+"""Muons of a volume that are made at a time where a volume has more: bounds the memory, too."""
 
 COLUMNS = (
     "x_in", "y_in", "tan_x_in", "tan_y_in", "x_out", "y_out", "tan_x_out", "tan_y_out", "momentum"
@@ -65,15 +69,24 @@ def transport(  # noqa: PLR0913, PLR0917  (what a bank depends on)
             does not hold what is needed.
     """
     states = x0.new_empty(len(x0), muons.per_volume, len(COLUMNS), dtype=torch.float64)
-    generated = torch.empty(len(x0), dtype=torch.int64, device=x0.device)
-    done = 0
-    for state, count in transported(
+    generated = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
+    for part in transported(
         x0, world, muons, scatter, seed, split, replica, first_volume=first_volume
     ):
-        volumes = slice(done, done + len(state))
-        states[volumes], generated[volumes] = state, count
-        done += len(state)
+        states[part.volumes, part.muons] = part.state
+        generated[part.volumes] += part.generated
     return states, generated
+
+
+class BankPart(NamedTuple):
+    """Some of the muons of some volumes of a bank."""
+
+    volumes: slice
+    muons: slice
+    state: Float[Tensor, "some mu 9"]
+    """In the order of ``COLUMNS``."""
+    generated: Int[Tensor, " some"]
+    """Muons generated for these; those of all parts of a volume add up."""
 
 
 def transported(  # noqa: PLR0913, PLR0917  (as above)
@@ -86,10 +99,11 @@ def transported(  # noqa: PLR0913, PLR0917  (as above)
     replica: int = 0,
     *,
     first_volume: int = 0,
-) -> Iterator[tuple[Float[Tensor, "some mu 9"], Int[Tensor, " some"]]]:
+) -> Iterator[BankPart]:
     """The same volume by volume, a few at a time and in order, in the memory of those few.
 
-    Arguments, results and errors are those of :func:`transport`.
+    Of a volume with many muons these come a few at a time, too. Arguments and errors are those of
+    :func:`transport`.
     """
     if tuple(x0.shape[1:]) != world.shape:
         got = tuple(x0.shape[1:])
@@ -99,7 +113,15 @@ def transported(  # noqa: PLR0913, PLR0917  (as above)
         some = x0[low : low + per_chunk].double()
         numbers = range(first_volume + low, first_volume + low + len(some))
         names = [(split, replica, number) for number in numbers]
-        yield _chunk(some, world, muons, scatter, seed, names)
+        if muons.per_volume <= STRETCH or isinstance(muons.source, TableSettings):
+            made = _chunk(some, world, muons, scatter, seed, names)
+            yield BankPart(slice(low, low + len(some)), slice(0, muons.per_volume), *made)
+            continue
+        for k, name in enumerate(names):
+            parts = _one_volume(some[k : k + 1], world, muons, scatter, seed, name)
+            for start, made in zip(range(0, muons.per_volume, STRETCH), parts, strict=True):
+                stop = start + made[0].shape[1]
+                yield BankPart(slice(low + k, low + k + 1), slice(start, stop), *made)
 
 
 def _chunk(
@@ -122,14 +144,42 @@ def _chunk(
     if behind is not None:
         state = torch.stack([*incident.above, *behind, incident.momentum], -1)
         return state, incident.generated
-    states = x0.new_empty(len(x0), muons.per_volume, len(COLUMNS))
-    for first in range(0, muons.per_volume, BLOCK):
+    return _scattered(x0, incident, world, scatter, (seed, names, 0)), incident.generated
+
+
+def _one_volume(
+    x0: Float[Tensor, "vol z x y"],
+    world: World,
+    muons: MuonSettings,
+    scatter: ScatterSettings,
+    seed: int,
+    name: tuple[str, int, int],
+) -> Iterator[tuple[Float[Tensor, "1 some 9"], Int[Tensor, " 1"]]]:
+    """The muons of one volume of :func:`transported`, some at a time."""
+    rng, first_block = stream(seed, "muons", *name, device=x0.device), 0
+    for some in incident_stretches(muons, world, rng, muons.per_volume, STRETCH):
+        yield _scattered(x0, some, world, scatter, (seed, [name], first_block)), some.generated
+        first_block += STRETCH // BLOCK
+
+
+def _scattered(
+    x0: Float[Tensor, "vol z x y"],
+    incident: IncidentMuons,
+    world: World,
+    scatter: ScatterSettings,
+    named: tuple[int, Sequence[tuple[str, int, int]], int],
+) -> Float[Tensor, "vol mu 9"]:
+    """States of muons; named by a seed, names of the volumes, and number of the first block."""
+    seed, names, first_block = named
+    n_muons = incident.x.shape[1]
+    states = x0.new_empty(len(x0), n_muons, len(COLUMNS))
+    for first in range(0, n_muons, BLOCK):
         block = slice(first, first + BLOCK)
-        names_here = [("scatter", *name, first // BLOCK) for name in names]
-        streams = [stream(seed, *name, device=device) for name in names_here]
+        number = first_block + first // BLOCK
+        streams = [stream(seed, "scatter", *name, number, device=x0.device) for name in names]
         columns = _simulate(x0, _take(incident, block), world, scatter, streams)
         torch.stack(columns, -1, out=states[:, block])
-    return states, incident.generated
+    return states
 
 
 def _take(muons: IncidentMuons, part: slice) -> IncidentMuons:

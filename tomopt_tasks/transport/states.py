@@ -29,15 +29,22 @@ class LazyStates:
 
     shape: tuple[int, ...]
     """Volumes, muons of each, columns."""
-    load: Callable[[int, int], Tensor]
-    """From the first volume up to, not including, the last."""
+    load: Callable[[slice, slice], Tensor]
+    """Those of some consecutive volumes, and of these some consecutive muons."""
 
     def __getitem__(self, volumes: slice, /) -> Float[Tensor, "vol mu 9"]:
         """Those of some consecutive volumes."""
         start, stop, step = volumes.indices(self.shape[0])
         if step != 1:
             raise ValueError(f"volumes {volumes} of a bank; take consecutive ones")
-        return self.load(start, max(start, stop))
+        return self.load(slice(start, max(start, stop)), slice(0, self.shape[1]))
+
+
+def part_of(states: States, volumes: slice, muons: slice) -> Float[Tensor, "vol mu 9"]:
+    """Some consecutive muons of some consecutive volumes."""
+    if isinstance(states, LazyStates):
+        return states.load(volumes, muons)
+    return states[volumes][:, muons]
 
 
 def some_volumes(states: States, first: int, stop: int) -> States:
@@ -45,7 +52,7 @@ def some_volumes(states: States, first: int, stop: int) -> States:
     if isinstance(states, Tensor):
         return states[first:stop]
     shape = (stop - first, *states.shape[1:])
-    return LazyStates(shape, lambda a, b: states[first + a : first + b])
+    return LazyStates(shape, lambda volumes, muons: part_of(states, _later(volumes, first), muons))
 
 
 def some_muons(states: States, first: int, stop: int) -> States:
@@ -53,7 +60,11 @@ def some_muons(states: States, first: int, stop: int) -> States:
     if isinstance(states, Tensor):
         return states[:, first:stop]
     shape = (states.shape[0], min(stop, states.shape[1]) - first, *states.shape[2:])
-    return LazyStates(shape, lambda a, b: states[a:b][:, first:stop])
+    return LazyStates(shape, lambda volumes, muons: part_of(states, volumes, _later(muons, first)))
+
+
+def _later(part: slice, by: int) -> slice:
+    return slice(part.start + by, part.stop + by)
 
 
 def mirrored_states(states: States, turn: int, size: tuple[float, float]) -> States:
@@ -67,9 +78,9 @@ def mirrored_states(states: States, turn: int, size: tuple[float, float]) -> Sta
         size: width of the volumes in x and y [m].
     """
 
-    def load(first: int, stop: int) -> Tensor:
-        state = states[first:stop].clone()
-        image = (torch.arange(first, stop) + turn) % 4
+    def load(volumes: slice, muons: slice) -> Tensor:
+        state = part_of(states, volumes, muons).clone()
+        image = (torch.arange(volumes.start, volumes.stop) + turn) % 4
         for axis, turned in ((0, image % 2 == 1), (1, image >= 2)):
             for position, slope in ((axis, axis + 2), (axis + 4, axis + 6)):
                 state[turned, :, position] = size[axis] - state[turned, :, position]

@@ -19,6 +19,7 @@ from tomopt_tasks.inference.volume import VolumeInferrer
 from tomopt_tasks.muons.generators import MuonGenerator2016
 from tomopt_tasks.wrapper.files import load_states, save_states
 from tomopt_tasks.wrapper.loop import VolumeLoop
+from tomopt_tasks.wrapper.memory import HeldMemory
 from tomopt_tasks.wrapper.scans import Passives
 
 PartialOpt = Callable[[Iterator[Parameter]], Optimizer]
@@ -60,6 +61,7 @@ class AbsVolumeWrapper(VolumeLoop):
         self.parameters = volume.parameters
         self.opts: dict[str, Optimizer] = {}
         self.fit_params = FitParams()
+        self.memory = HeldMemory()
         self._build_opt(**partial_opts)
 
     def _build_opt(self, **partial_opts: PartialOpt) -> None:

@@ -1,6 +1,7 @@
 """The one loop over epochs, volumes and muons (spec 8.4): every fit, every prediction runs it."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from weakref import proxy
 
 import torch
@@ -9,20 +10,24 @@ from torch import Tensor
 from tomopt_tasks.callbacks.base import FitParams
 from tomopt_tasks.core import UserError
 from tomopt_tasks.detectors.hits import Lines
+from tomopt_tasks.inference.exposure import ScatterPiece
 from tomopt_tasks.inference.reduced import ReducedScatters
+from tomopt_tasks.inference.replay import Graph
 from tomopt_tasks.muons.batch import MuonBatch
 from tomopt_tasks.rng import stream
-from tomopt_tasks.wrapper.replay import Graph, Predictions, attach, read
+from tomopt_tasks.wrapper.memory import HeldMemory
+from tomopt_tasks.wrapper.predictions import Predictions, read
 from tomopt_tasks.wrapper.scans import (
     CHUNK,
-    MEMORY,
-    NUMBERS_IN_PIECES,
     NUMBERS_PER_MUON,
+    NUMBERS_REDUCED,
     HitNoise,
     Passives,
     Scan,
     scans,
 )
+
+Work = TypeVar("Work")
 
 
 class VolumeLoop:
@@ -36,12 +41,8 @@ class VolumeLoop:
     partial_volume_inferrer: Any
     fit_params: FitParams
     seed: int
-    memory: int = MEMORY
-    """Bytes that the graphs of one update may hold; scans beyond form theirs twice."""
-    _graphs: int
-    """Bytes of the graphs of this update, estimated."""
-    _kept: list[Graph]
-    """Graphs of this update that can be dropped."""
+    memory: HeldMemory
+    """What an update may hold; scans beyond form their graphs twice."""
     _keep: bool
     """Whether the present scan keeps its graph."""
 
@@ -77,11 +78,11 @@ class VolumeLoop:
         if fit.state == "valid":
             size = fit.valid_bs or size
         done = fit.n_done if fit.state == "train" else 0
-        self._graphs, self._kept = 0, []
+        self.memory.begin()
         for scan in scans(passives, size, done):
             if size is not None and done % size == 0:
                 fit.loss_val = None
-                self._graphs, self._kept = 0, []
+                self.memory.begin()
                 self.hook("on_volume_batch_begin")
                 self.volume.hold_cost(on=True)
             alone = len(scan) == min(size or 0, len(passives) - done + done % (size or 1))
@@ -100,10 +101,12 @@ class VolumeLoop:
             self._load_volume(scan, offset)
             self.hook("on_volume_begin")
         fit.volume_inferrer = self.partial_volume_inferrer(volume=self.volume)
-        split = scan.state is not None and torch.is_grad_enabled()
+        pieces = self._pieces(scan, fit.volume_inferrer)
+        split = scan.state is not None and torch.is_grad_enabled() and len(pieces) == 1
         split = split and (not alone or self.volume.device.type == "cuda")
-        self._keep = not split or self._fits(scan)
-        self._measure(scan)
+        fits = not split or self.memory.fits(self._bytes(scan, NUMBERS_PER_MUON))
+        self._keep = fits and len(pieces) == 1
+        self._measure(scan, pieces)
         predictions: Predictions | None = None
         for offset in range(len(scan)):
             if len(scan) > 1:
@@ -111,6 +114,8 @@ class VolumeLoop:
             self.hook("on_x0_pred_begin")
             if predictions is None:
                 predictions = self._predictions(scan, split=split)
+                if len(pieces) > 1:
+                    self.volume.assign_budget()  # with a graph, for costs
             self._judge_volume(predictions, offset)
 
     def _load_volume(self, scan: Scan, offset: int) -> None:
@@ -123,45 +128,50 @@ class VolumeLoop:
             self.volume.load_rad_length(layout, target, checked=True)
 
     def _predictions(self, scan: Scan, *, split: bool) -> Predictions:
-        """What the inferrer says; its graph is kept, or formed anew for the gradients."""
+        """What the inferrer says, with a graph where gradients are wanted."""
+        if split:
+            return self._attached(scan)
+        try:
+            return read(self.fit_params.volume_inferrer, len(scan))
+        except torch.OutOfMemoryError:
+            return self._again(lambda: read(self.fit_params.volume_inferrer, len(scan)))
+
+    def _attached(self, scan: Scan) -> Predictions:
+        """The same; its graph is kept, or formed anew for the gradients."""
         fit = self.fit_params
-        if not split:
-            return read(fit.volume_inferrer, len(scan))
         try:
             with torch.set_grad_enabled(self._keep):
                 found = read(fit.volume_inferrer, len(scan))
         except torch.OutOfMemoryError:
             fit.sb, fit.volume_inferrer = None, self.partial_volume_inferrer(volume=self.volume)
-            self._spare()
             with torch.no_grad():
-                self._collect(fit.volume_inferrer, scan)
-                found = read(fit.volume_inferrer, len(scan))
+                found = self._again(lambda: self._collected(fit.volume_inferrer, scan))
         me = proxy(self)  # its outputs get here: a circle through autograd is never collected
         graph = Graph(lambda: me._form(scan), spare=lambda: me._free())  # noqa: PLW0108 - not bound
         if self._keep:
             graph.kept = found.tensors()
-            self._kept.append(graph)
+            self.memory.hold(graph)
         attached = found.attached(graph, self._learnable())
         self.volume.assign_budget()  # with a graph, for costs
         return attached
 
-    def _measure(self, scan: Scan) -> None:
+    def _measure(self, scan: Scan, pieces: list[Scan]) -> None:
         """Muons cross the volumes, and what they leave is collected for the prediction."""
         fit = self.fit_params
-        pieces = self._pieces(scan, fit.volume_inferrer)
-        batches = self._muon_batches(scan) if len(pieces) == 1 else [0] * len(pieces)
-        for batch, n_muons in enumerate(batches):
-            if len(pieces) == 1:
+        if len(pieces) == 1:
+            for batch, n_muons in enumerate(self._muon_batches(scan)):
                 self._scatter(scan, batch, n_muons)
                 fit.volume_inferrer.add_scatters(fit.sb)
-            else:
-                with torch.no_grad():
-                    self._scatter(pieces[batch])
-                with torch.set_grad_enabled(self._keep and torch.is_grad_enabled()):
-                    fit.volume_inferrer.add_scatters(self._reduced(fit.sb, pieces[batch]))
+                self.hook("on_mu_batch_end")
+            return
+        if not torch.is_grad_enabled():
+            self.memory.begin()  # nothing is asked again of the volumes before
+        self.memory.reserve(self._bytes(pieces[0], NUMBERS_PER_MUON))  # a graph at a time
+        for piece in pieces:
+            with torch.no_grad():
+                self._scatter(piece)
+            fit.volume_inferrer.add_scatters(self._piece(piece, fit.sb))
             self.hook("on_mu_batch_end")
-        if len(pieces) > 1:
-            self.volume.assign_budget()  # with a graph, for costs
 
     def _scatter(self, scan: Scan, batch: int = 0, n_muons: int = 0) -> None:
         """Scatters of a batch, with its hooks; without a graph if there is no memory for one."""
@@ -174,35 +184,33 @@ class VolumeLoop:
         except torch.OutOfMemoryError:
             if scan.state is None:
                 raise
-            self._spare()
             fit.mu = self._muons(scan, batch, n_muons)
             with torch.no_grad():
-                fit.sb = self._cross(fit.mu, scan)
+                fit.sb = self._again(lambda: self._cross(fit.mu, scan))
         self.hook("on_scatter_end")
 
     def _cross(self, mu: Any, scan: Scan) -> Any:
         self._irradiate(mu, scan)
         return self.partial_scatter_inferrer(mu=mu, volume=self.volume)
 
-    def _spare(self) -> None:
-        """Half the memory for graphs; no scan of this update keeps its own any more.
+    def _again(self, work: Callable[[], Work]) -> Work:
+        """Work that found no memory once more, with half as much for what is held.
 
         Raises:
-            UserError: none did.
+            UserError: there is none, or nothing was held.
         """
-        if not self._keep and not self._kept:
+        if not self._keep and not self.memory:
             raise self._full()
         self._free()
+        try:
+            return work()
+        except torch.OutOfMemoryError as error:
+            raise self._full() from error
 
     def _free(self) -> None:
-        """Drop the graphs of this update; they are formed anew."""
+        """Drop what this update holds; it is formed anew."""
         self._keep = False
-        self.memory //= 2
-        for graph in self._kept:
-            graph.drop()
-        self._kept.clear()
-        if self.volume.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.memory.free(self.volume.device)
 
     def _full(self) -> UserError:
         return UserError(
@@ -212,43 +220,35 @@ class VolumeLoop:
 
     def _pieces(self, scan: Scan, inferrer: Any) -> list[Scan]:
         """The scan, or its muons a few at a time if they are many and the inferrer allows."""
-        return scan.pieces() if getattr(inferrer, "takes_reduced", False) else [scan]
+        return scan.pieces() if getattr(inferrer, "takes_pieces", False) else [scan]
 
-    def _reduced(self, batch: Any, piece: Scan) -> ReducedScatters:
-        """Scatters without their hits, which are formed anew when gradients go through them."""
-        reduced = ReducedScatters.of(batch)
-        if not torch.is_grad_enabled():
-            return reduced
+    def _piece(self, scan: Scan, batch: Any) -> ScatterPiece:
+        """A piece of a volume, whose scatters are kept if there is memory for them."""
+        me = proxy(self)  # as in `_attached`
+        piece = ScatterPiece(
+            lambda: me._cross(me._muons(scan), scan),
+            self._learnable(),
+            lambda: me._free(),  # noqa: PLW0108 - not bound
+        )
+        if self.memory.fits(self._bytes(scan, NUMBERS_REDUCED)):
+            piece.kept = ReducedScatters.of(batch)
+            self.memory.hold(piece)
+        return piece
 
-        me = proxy(self)  # as in `_predictions`
-
-        def form() -> tuple[Tensor, ...]:
-            return ReducedScatters.of(me._cross(me._muons(piece), piece)).tensors()
-
-        return reduced.with_tensors(attach(reduced.tensors(), Graph(form), self._learnable()))
-
-    def _fits(self, scan: Scan) -> bool:
-        """Whether there is memory for the graph of one more scan of the update."""
+    def _bytes(self, scan: Scan, numbers_per_muon: int) -> int:
+        """Memory that some numbers of each muon take."""
         assert scan.state is not None
         n_muons = scan.state.shape[0] * scan.state.shape[1]
-        whole = len(self._pieces(scan, self.fit_params.volume_inferrer)) == 1
-        numbers = n_muons * (NUMBERS_PER_MUON if whole else NUMBERS_IN_PIECES)
-        self._graphs += numbers * self.volume.lw.element_size()
-        return self._graphs <= self.memory
+        return int(n_muons * numbers_per_muon * self.volume.lw.element_size())
 
     def _form(self, scan: Scan) -> tuple[Tensor, ...]:
         """The predictions of a banked scan once more, with a graph and without hooks."""
-        inferrer = self.partial_volume_inferrer(volume=self.volume)
-        self._collect(inferrer, scan)
-        return read(inferrer, len(scan)).tensors()
+        return self._collected(self.partial_volume_inferrer(volume=self.volume), scan).tensors()
 
-    def _collect(self, inferrer: Any, scan: Scan) -> None:
-        """Give an inferrer what the muons of a banked scan leave, without hooks."""
-        pieces = self._pieces(scan, inferrer)
-        for piece in pieces:
-            with torch.set_grad_enabled(len(pieces) == 1 and torch.is_grad_enabled()):
-                batch = self._cross(self._muons(piece), piece)
-            inferrer.add_scatters(batch if len(pieces) == 1 else self._reduced(batch, piece))
+    def _collected(self, inferrer: Any, scan: Scan) -> Predictions:
+        """What an inferrer says of a banked scan."""
+        inferrer.add_scatters(self._cross(self._muons(scan), scan))
+        return read(inferrer, len(scan))
 
     def _learnable(self) -> list[Tensor]:
         """Parameters that a gradient may go to: of the volume, and of what else is optimised."""

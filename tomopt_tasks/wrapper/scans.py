@@ -19,12 +19,10 @@ BLOCK = 4096
 CHUNK = 40960
 """Muons that a banked scan takes at a time, in whole volumes: it stays in the caches, and the graph
 of a scan in memory. Gradients are summed scan by scan, so that it is a constant of the results."""
-MEMORY = 1 << 30
-"""Bytes that the graphs of the scans of one update may hold; changes no result."""
 NUMBERS_PER_MUON = 750
 """Numbers that the graph of a scan holds for each muon, at most."""
-NUMBERS_IN_PIECES = 340
-"""The same for a volume whose muons are measured in pieces, without those of one piece."""
+NUMBERS_REDUCED = 32
+"""Numbers that the scatters of a muon have without its hits, at most."""
 
 
 @runtime_checkable

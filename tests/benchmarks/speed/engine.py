@@ -179,7 +179,7 @@ def stream_bank(store: Store, step: Step) -> Any:
     spec = ArraySpec.promised(shape, "float64", ("replica", "volume", "muon", "column"))
     parts = transported(step.x0, step.world, step.muons, HighlandSettings(), SEED, "train")
     with store.draft("bank", f"{0:064x}") as draft:
-        draft.put_rows("state", spec, (state[None].numpy() for state, _ in parts))
+        draft.put_rows("state", spec, (part.state[None].numpy() for part in parts))
         return store.commit(draft, {}, {}, {})
 
 

@@ -12,10 +12,11 @@ from tomopt_tasks.inference.fill_level import (
     clip_between,
     expected_weight,
     fill_level,
-    quantile_per_row,
+    heights,
 )
 from tomopt_tasks.inference.ladle import PocaZLadleFurnaceFillLevelInferrer
 from tomopt_tasks.inference.poca import Poca
+from tomopt_tasks.inference.quantiles import quantile_per_row
 from tomopt_tasks.rng import stream
 
 HEIGHTS = (1.75, 1.65, 1.55, 1.45), (0.35, 0.25, 0.15, 0.05)
@@ -85,8 +86,9 @@ def columns(n=10):
 
 
 def level(poca, accepted, n_volumes=1, **kwargs):
-    given = {"detach_quantiles": False, "weighted_quantiles": False} | kwargs
-    return fill_level(poca, accepted, n_volumes, columns(), 0.1, **given)
+    weighted = kwargs.pop("weighted_quantiles", False)
+    muons = heights(poca, accepted, n_volumes, columns(), 0.1, weighted_quantiles=weighted)
+    return fill_level(muons, **kwargs)
 
 
 def test_the_level_is_the_weighted_mean_of_the_heights():
@@ -186,7 +188,8 @@ def test_a_new_smoothness_makes_new_columns_and_must_be_positive():
     inferrer = PocaZLadleFurnaceFillLevelInferrer(FakeVolume())
     before = inferrer._columns[0]
     inferrer.smooth = 1.0
-    assert not torch.equal(inferrer._columns[0], before)
+    assert inferrer._columns[0] != before
+    assert inferrer._columns[0] == pytest.approx(central_weights(10, 1.0).tolist())
     with pytest.raises(ValueError, match="smooth"):
         inferrer.smooth = 0.0
 

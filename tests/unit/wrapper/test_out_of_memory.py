@@ -31,7 +31,7 @@ def memories(monkeypatch):
 
     def noted(self, n_volumes):
         end(self, n_volumes)
-        found.append(self.memory)
+        found.append(self.memory.limit)
 
     monkeypatch.setattr(VolumeLoop, "_end_batch", noted)
     return found
@@ -72,6 +72,55 @@ def test_predictions_that_find_no_memory_are_formed_again(case, monkeypatch, mem
     assert all(torch.equal(found[name], kept[name]) for name in kept)
     assert hooks_found == hooks
     assert memories == [1 << 30, 1 << 29]
+
+
+KEPT, ANEW = 1 << 30, 0
+"""Six volumes of two pieces: twelve looks and twelve graphs; or, if nothing is kept, five more
+looks at each piece for its sums, and three for what these make of each other: calls 73 to 120."""
+
+
+@pytest.fixture
+def halves(monkeypatch):
+    """Volumes come in two pieces."""
+    monkeypatch.setattr(scans, "BLOCK", 30)
+    monkeypatch.setattr(scans, "CHUNK", 30)
+
+
+@pytest.mark.parametrize(
+    ("memory", "call"), [(KEPT, 2), (KEPT, 5), (KEPT, 12), (KEPT, 20), (ANEW, 80), (ANEW, 119)]
+)
+def test_pieces_that_find_no_memory_are_formed_again_with_equal_bits(
+    memory, call, monkeypatch, halves
+):
+    kept, hooks = gradients("sums", KEPT)
+    device = Device(ScatterBatch, lambda calls: calls == call)
+    monkeypatch.setattr("tests.unit.wrapper.test_replay.ScatterBatch", device)
+    found, hooks_found = gradients("sums", memory)
+    assert device.calls > call
+    assert all(torch.equal(found[name], kept[name]) for name in kept)
+    assert hooks_found == hooks
+
+
+@pytest.mark.parametrize(
+    ("memory", "first"),
+    [*((KEPT, n) for n in (1, 2, 13, 24)), *((ANEW, n) for n in (1, 2, 13, 73, 120))],
+)
+def test_a_device_that_cannot_hold_one_piece_ends_in_a_sentence(memory, first, monkeypatch, halves):
+    device = Device(ScatterBatch, lambda calls: calls >= first)
+    monkeypatch.setattr("tests.unit.wrapper.test_replay.ScatterBatch", device)
+    with pytest.raises(UserError, match=r"no memory left for one scan.*--device cpu"):
+        gradients("sums", memory)
+
+
+@pytest.mark.parametrize(("memory", "call"), [(KEPT, 1), (ANEW, 1), (ANEW, 20)])
+def test_a_device_that_is_full_with_nothing_to_drop_ends_in_a_sentence(
+    memory, call, monkeypatch, halves
+):
+    device = Device(ScatterBatch, lambda calls: calls == call)
+    monkeypatch.setattr("tests.unit.wrapper.test_replay.ScatterBatch", device)
+    with pytest.raises(UserError, match="no memory left for one scan"):
+        gradients("sums", memory)
+    assert device.calls == call
 
 
 @pytest.mark.parametrize("first", [1, 4], ids=["forward", "backward"])

@@ -36,10 +36,12 @@ CASES = {
 }  # fmt: skip
 
 
-def gradients(case, memory, budget=6.0, bank=None, size=None, n_muons=N_MUONS):
-    """Gradients of all parameters for one update, and the hooks that fired."""
+def gradients(
+    case, memory, budget=6.0, bank=None, size=None, n_muons=N_MUONS, *, device="cpu", epochs=1
+):
+    """Gradients of all parameters for the last of some updates, and the hooks that fired."""
     inferrer, loss, callback = CASES[case]
-    volume = notebook_volume(budget)
+    volume = notebook_volume(budget).to(device)
     if case == "network":
         attach_model(volume, VolumeNet(start=1.0, seed=2))
         with torch.no_grad():
@@ -54,7 +56,7 @@ def gradients(case, memory, budget=6.0, bank=None, size=None, n_muons=N_MUONS):
         partial_scatter_inferrer=ScatterBatch,
         partial_volume_inferrer=inferrer,
     )
-    wrapper.memory = memory
+    wrapper.memory.limit = memory
     bank = passives() if bank is None else bank
     record = HookRecord()
     wrapper.begin(
@@ -67,7 +69,8 @@ def gradients(case, memory, budget=6.0, bank=None, size=None, n_muons=N_MUONS):
         epoch=0,
     )
     wrapper.hook("on_train_begin")
-    wrapper.fit_epoch()
+    for _ in range(epochs):
+        wrapper.fit_epoch()
     found = {n: p.grad for n, p in volume.named_parameters() if p.grad is not None}
     return found, record.names()
 

@@ -1,12 +1,11 @@
 """Two-pass gradients: the graph of some muons is formed when it is needed, and dropped at once.
 
-The loss sees the muons of a scan through its predictions alone. So the first pass forms these
-without a graph; when the gradient of the loss with respect to them is known, the second pass forms
-them once more with a graph and contracts it. Memory is that of one scan, however many there are.
+The loss sees muons through a few numbers alone, such as the predictions of a scan. So the first
+pass forms these without a graph; when the gradient of the loss with respect to them is known, the
+second pass forms them once more with a graph and contracts it. Memory is that of one of them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,42 +15,13 @@ from torch.autograd.function import once_differentiable
 Outputs = tuple[Tensor, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What an inferrer says of each volume of a scan."""
-
-    values: list[Tensor | None]
-    """None where no muon was accepted."""
-    variances: list[Tensor | None]
-    """Variance of each, or nothing at all."""
-
-    def tensors(self) -> Outputs:
-        """All that is there, in a fixed order."""
-        return tuple(t for t in (*self.values, *self.variances) if t is not None)
-
-    def attached(self, graph: "Graph", parameters: Sequence[Tensor]) -> "Predictions":
-        """The same, with gradients by :func:`attach`."""
-        tensors = iter(attach(self.tensors(), graph, parameters))
-        values, variances = (
-            [None if t is None else next(tensors) for t in part]
-            for part in (self.values, self.variances)
-        )
-        return Predictions(values, variances)
-
-
-def read(inferrer: Any, n_volumes: int) -> Predictions:
-    """The predictions of an inferrer that has seen all muons of a scan."""
-    values = [inferrer.get_prediction()] if n_volumes == 1 else inferrer.get_predictions()
-    return Predictions(values, list(getattr(inferrer, "variances", None) or []))
-
-
 class Graph:
     """Outputs with their graph, or what forms them once more, with equal bits.
 
     Args:
         form: forms the outputs again; called in a backward pass.
         kept: the outputs with their graph, until it is dropped.
-        spare: gives memory back when the device has none left; raises if it cannot.
+        spare: gives memory back when the device has none left.
     """
 
     def __init__(
