@@ -253,7 +253,7 @@ def stack(panels: Sequence[DetectorPanel]) -> PanelStack:
         if all(sigmoid)
         else None,
         soft_resolution=panels[0].soft_resolution,
-        missed=torch.tensor([panel.missed_hits for panel in panels], device=panels[0].z.device)
+        missed=constants(tuple(float(panel.missed_hits) for panel in panels), panels[0].z) > 0
         if any(panel.missed_hits for panel in panels)
         else None,
     )

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tomopt_tasks.kernels import Blockwise, kernel
+from tomopt_tasks.kernels import Blockwise, constants, kernel
 
 PARALLEL = 1e-24
 """|v1 x v2|^2 below which two tracks count as parallel (an angle of 1e-12 rad)."""
@@ -60,7 +60,7 @@ def midpoints(lines: LinePair, drop: float) -> Midpoints:
         lines: the lines.
         drop: depth of the plane of the second line below that of the first [m].
     """
-    return _MIDPOINTS(lines.offset.new_tensor(drop), *lines)
+    return _MIDPOINTS(constants((drop,), lines.offset)[0], *lines)
 
 
 class _Feet(NamedTuple):
@@ -210,13 +210,14 @@ def _perpendicular_slopes(
     turned = by_inverse + by_inverse.transpose(0, 1)
     onto = (by_dual[:, None] * dual).sum(2)
     onto.addcmul_(turned[:, :1], inverse[0]).addcmul_(turned[:, 1:], inverse[1])
-    sign = by_t.new_tensor([[1.0], [-1.0]])
-    by_dot, dot = by_t * sign, feet.t * sign  # of B'e
+    by_dot, dot = (torch.stack([t[0], -t[1]]) for t in (by_t, feet.t))  # of B'e
     raised = ((by_dual * normal).sum(1) * feet.per_q)[:, None] * inverse
     by_e = (dual * by_dot[:, None]).sum(0)
     by_e.addcmul_((normal * by_w).sum(0).mul_(feet.per_q), normal)
     along_w = (inverse * by_dot[:, None]).sum(0).sub_((dual * by_w).sum(1))
-    by_s = by_half.mul_(0.5 * sign[:, None]).sub_((dual[:, None] * onto[:, :, None]).sum(0))
+    by_half[0].mul_(0.5)
+    by_half[1].mul_(-0.5)
+    by_s = by_half.sub_((dual[:, None] * onto[:, :, None]).sum(0))
     by_s.addcmul_(raised.sum(0)[:, None], normal).addcmul_(along_w[:, None], feet.w)
     return by_e, by_s.addcmul_(dot[:, None], by_e, value=-1.0)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tomopt_tasks.inference.classifiers import AbsIntClassifierFromX0, PartialX0Inferrer, mean_3d
+from tomopt_tasks.kernels import constants
 
 Step = Callable[[Tensor], Tensor]
 Profile = Float[Tensor, "*batch z"]
@@ -32,7 +33,7 @@ def remove_ladle(x0: Voxels) -> Float[Tensor, "*batch inner_z inner_x inner_y"]:
 
 def gauss_3d(x0: Voxels) -> Voxels:
     """Binomial mean of 3 x 3 x 3 voxels; border voxels are repeated."""
-    line = torch.tensor([1.0, 2.0, 1.0], dtype=x0.dtype, device=x0.device) / 4.0
+    line = constants((0.25, 0.5, 0.25), x0)
     kernel = line[:, None, None] * line[:, None] * line
     flat = functional.pad(x0.reshape(-1, 1, *x0.shape[-3:]), [1] * 6, mode="replicate")
     return functional.conv3d(flat, kernel[None, None]).view(x0.shape)
@@ -52,7 +53,7 @@ def avg_1d(profile: Profile) -> Profile:
 
 def correlate(profile: Profile, kernel: Sequence[float]) -> Profile:
     """Correlation with three weights; the end layers are repeated. Keeps all axes (D-39)."""
-    weights = torch.tensor(kernel, dtype=profile.dtype, device=profile.device)
+    weights = constants(tuple(kernel), profile)
     flat = functional.pad(profile.reshape(-1, 1, profile.shape[-1]), [1, 1], mode="replicate")
     return functional.conv1d(flat, weights[None, None]).view(profile.shape)
 

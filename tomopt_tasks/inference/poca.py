@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tomopt_tasks.inference.closest import LinePair, midpoints
 from tomopt_tasks.inference.tracks import Tracks
-from tomopt_tasks.kernels import kernel
+from tomopt_tasks.kernels import constants, kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def find_poca(track_in: Tracks, track_out: Tracks) -> Poca:
     parts = ("offset", "slope", "var_offset", "cov", "var_slope")
     pairs = [torch.stack([getattr(t, p).t() for t in (track_in, track_out)]) for p in parts]
     found = midpoints(LinePair(*pairs), track_in.z - track_out.z)
-    xyz, sigma = _placed(found.at, found.variance, found.at.new_tensor(track_in.z))
+    xyz, sigma = _placed(found.at, found.variance, constants((track_in.z,), found.at)[0])
     return Poca(
         xyz=xyz.t(),
         sigma=sigma.t(),

@@ -100,7 +100,8 @@ class AbsDetectorLoss(nn.Module):
             self.cost_coef = error.detach()
             _log.info("%s: cost coefficient is %.4g", type(self).__name__, self.cost_coef)
         share = volume.get_cost() / self.target_budget
-        coefficient = self._cost_coef.to(share)
+        self._cost_coef = self._cost_coef.to(share.device)
+        coefficient = self._cost_coef.to(share.dtype)
         return coefficient * budget_coef(share, self.budget_smoothing, steep=self.steep_budget)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tomopt_tasks.kernels import kernel
+from tomopt_tasks.kernels import constants, kernel
 from tomopt_tasks.muons import angles
 from tomopt_tasks.muons.state import MuonState
 from tomopt_tasks.rng import stream
@@ -45,7 +45,8 @@ class MuonBatch(MuonState):
         given = xy_p_theta_phi.detach().to(device or xy_p_theta_phi.device)
         if not given.is_floating_point():
             given = given.to(torch.get_default_dtype())
-        z = torch.as_tensor(init_z, dtype=given.dtype, device=given.device).detach().reshape(-1)
+        z = init_z if isinstance(init_z, Tensor) else constants((float(init_z),), given)
+        z = z.detach().to(given).reshape(-1)
         columns = (given[:, :2], z.expand(len(given))[:, None], given[:, 2:])
         self._muons = torch.cat(columns, 1)
         self.n_volumes = 1
