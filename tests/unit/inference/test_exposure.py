@@ -1,7 +1,7 @@
 """Sums over muons that come piece by piece: those of all muons, and their gradients."""
 
-import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from tomopt_tasks.inference.reduced import ReducedScatters
 from tomopt_tasks.inference.scatters import ScatterBatch
 from tomopt_tasks.inference.volume import AbsVolumeInferrer
 from tomopt_tasks.inference.voxels import PanelX0Inferrer
+from tomopt_tasks.inference.x0_map import UnbiasedX0
 from tomopt_tasks.rng import stream
 
 N = 60
@@ -46,7 +47,6 @@ class Bent:
             raise torch.OutOfMemoryError("CUDA out of memory")
         x, (a, b) = self.x[first : first + size], self.parameters
         formed = torch.sin(a * x) + b * x**2
-        gc.collect()
         self.alive.add(formed)
         self.most = max(self.most, len(self.alive))
         return formed
@@ -157,13 +157,46 @@ def test_scatters_that_are_kept_serve_where_no_graph_is_wanted():
     assert formed == [True, True, False]
 
 
+def some_of(muons, part):
+    """Some of the muons of one volume."""
+
+    def cut(of):
+        each = {name: getattr(of, name) for name in of.__slots__}
+        return replace(of, **{n: v[part] for n, v in each.items() if isinstance(v, torch.Tensor)})
+
+    tracks = {name: cut(getattr(muons, name)) for name in ("before", "after", "poca")}
+    return replace(cut(muons), **tracks)
+
+
+@pytest.mark.parametrize("share", ["path", "voxel"])
+@pytest.mark.parametrize("weights", ["expected", "plain"])
+def test_maps_of_pieces_are_those_of_all(weights, share):
+    """Hits of a resolution that matters: weights of before and after differ."""
+    volume = FakeVolume()
+    above, below = (panel_stack(z, res=3e2) for z in HEIGHTS)
+    inferrer = PanelX0Inferrer(volume, UnbiasedX0(weights=weights, share=share))
+    inferrer.add_scatters(irradiate(kinked_muons(300, volume), volume, above, below))
+    muons = inferrer.measured
+    parts = [slice(k, k + 70) for k in range(0, 300, 70)]
+    exposure = Exposure([lambda p=p: some_of(muons, p) for p in parts], [], lambda: None)
+    found, whole = (inferrer.method(of, inferrer.grid) for of in (exposure, muons))
+    assert_close(found, whole, rtol=1e-12, atol=0.0)
+    plain = UnbiasedX0(weights="plain", share=share)(muons, inferrer.grid)
+    assert (weights == "plain") == torch.allclose(whole, plain, rtol=1e-3)
+
+
+@pytest.mark.parametrize("widths", ["many", "two"])
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("detached", [True, False])
-def test_levels_of_pieces_and_their_gradients_are_those_of_all(detached, weighted):
-    """With ties: gradients of a quantile go to all values that lie there, alike."""
+def test_levels_of_pieces_and_their_gradients_are_those_of_all(detached, weighted, widths):
+    """With ties: gradients of a quantile go to all values that lie there, alike.
+
+    The upper one of two widths is that of muons that do not count.
+    """
     n, rng = 80, stream(7, "levels")
     z, sigma, accepted = (torch.rand(n, dtype=F64, generator=rng) for _ in range(3))
-    sigma, accepted = 0.05 + sigma.mul(30).round() / 100, accepted.clamp_min(0.2) - 0.2
+    sigma = 0.05 + sigma.mul(30).round() / 100 if widths == "many" else 0.7 + 0.3 * sigma.round()
+    accepted = accepted.clamp_min(0.2) - 0.2
     leaves = [of.clone().requires_grad_() for of in (z, sigma, accepted)]
     xyz = torch.full((n, 2), 0.5, dtype=F64)
     columns = central_weights(10, 1.0), central_weights(10, 1.0)

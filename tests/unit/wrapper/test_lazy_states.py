@@ -12,6 +12,7 @@ from tests.pipeline.common import changed
 from tests.unit.wrapper.common import WORLD, detector, notebook_volume, passives
 from tests.unit.wrapper.test_replay import CASES, N_MUONS, _Saved, gradients
 from tomopt_tasks import stages
+from tomopt_tasks.callbacks.base import Callback
 from tomopt_tasks.inference.classifiers import DenseBlockClassifierFromX0s
 from tomopt_tasks.inference.reduced import ReducedScatters
 from tomopt_tasks.inference.settings import PocaZFillLevelSettings
@@ -250,9 +251,9 @@ def test_predictions_keep_the_scatters_of_one_volume_at_a_time(short_pieces, mon
     assert formed(monkeypatch, lambda: prediction(passives(1, 150), limit)) == 3 * n
 
 
-@pytest.mark.parametrize("volumes", [1, 2])
-def test_an_update_keeps_scatters_up_to_its_limit(short_pieces, monkeypatch, volumes):
-    """Room for those of one volume beside the graph of a piece, which is there one at a time.
+@pytest.mark.parametrize(("volumes", "room"), [(1, 1), (2, 1), (2, 2)])
+def test_an_update_keeps_scatters_up_to_its_limit(short_pieces, monkeypatch, volumes, room):
+    """Room for those of some volumes beside the graph of a piece, which is there one at a time.
 
     Sums take four passes and the count of muons one, their gradients four, one of them with graphs.
     """
@@ -261,9 +262,29 @@ def test_an_update_keeps_scatters_up_to_its_limit(short_pieces, monkeypatch, vol
     some = BankedPassives(bank.x0[:volumes], bank.target[:volumes], bank.state[:volumes])
     found = formed(
         monkeypatch,
-        lambda: gradients("sums", GRAPH + SCATTERS, bank=some, n_muons=150),
+        lambda: gradients("sums", GRAPH + room * SCATTERS, bank=some, n_muons=150),
     )
-    assert found == volumes * 3 * 2 + (volumes - 1) * 3 * 8
+    assert found == volumes * 3 * 2 + (volumes - room) * 3 * 8
+
+
+class SpanPrice(Callback):
+    """A price of its own on the widths that the budget gives."""
+
+    def on_volume_batch_end(self):
+        fit, layers = self.wrapper.fit_params, self.wrapper.volume.get_detectors()
+        spans = [panel.get_scaled_xy_span() for layer in layers for panel in layer.panels]
+        fit.mean_loss = fit.mean_loss + torch.stack(spans).square().sum()
+
+
+def test_what_a_callback_makes_of_the_detector_has_its_gradient(short_pieces, monkeypatch):
+    """Pieces are formed without a graph; panels must not be left so."""
+    monkeypatch.setitem(CASES, "sums", (*CASES["sums"][:2], SpanPrice))
+    bank = passives(1, 150)
+    whole, _ = gradients("sums", 1 << 30, bank=bank, n_muons=150)
+    short_pieces()
+    found, _ = gradients("sums", 1 << 30, bank=bank, n_muons=150)
+    for name in whole:
+        torch.testing.assert_close(found[name], whole[name], rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", ["sums", "quantiles", "variances", "network"])
