@@ -78,11 +78,10 @@ class VolumeLoop:
         if fit.state == "valid":
             size = fit.valid_bs or size
         done = fit.n_done if fit.state == "train" else 0
-        self.memory.begin()
+        self.memory.clear()
         for scan in scans(passives, size, done):
             if size is not None and done % size == 0:
                 fit.loss_val = None
-                self.memory.begin()
                 self.hook("on_volume_batch_begin")
                 self.volume.hold_cost(on=True)
             alone = len(scan) == min(size or 0, len(passives) - done + done % (size or 1))
@@ -90,6 +89,7 @@ class VolumeLoop:
             done += len(scan)
             if size is not None and (done % size == 0 or done == len(passives)):
                 self._end_batch(n_volumes=(done - 1) % size + 1)
+                self.memory.clear()
                 if fit.state == "train" and done < len(passives):
                     fit.n_done = done
                     if fit.between_steps is not None:
@@ -117,6 +117,8 @@ class VolumeLoop:
                 if len(pieces) > 1:
                     self.volume.assign_budget()  # with a graph, for costs
             self._judge_volume(predictions, offset)
+        if not torch.is_grad_enabled():
+            self.memory.clear()
 
     def _load_volume(self, scan: Scan, offset: int) -> None:
         """A volume of the scan becomes the present one."""
@@ -164,8 +166,6 @@ class VolumeLoop:
                 fit.volume_inferrer.add_scatters(fit.sb)
                 self.hook("on_mu_batch_end")
             return
-        if not torch.is_grad_enabled():
-            self.memory.begin()  # nothing is asked again of the volumes before
         self.memory.reserve(self._bytes(pieces[0], NUMBERS_PER_MUON))  # a graph at a time
         for piece in pieces:
             with torch.no_grad():

@@ -32,8 +32,8 @@ class HeldMemory:
         self._used = self._reserved = 0
         self._held: list[Droppable] = []
 
-    def begin(self) -> None:
-        """A new update holds nothing; what the one before held is dropped."""
+    def clear(self) -> None:
+        """Drop all that is held: an update is over, or predictions that have no gradients."""
         self._drop()
         self._used = self._reserved = 0
 

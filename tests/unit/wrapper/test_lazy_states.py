@@ -216,6 +216,7 @@ def prediction(bank, limit=MEMORY):
     record = PredictionRecord()
     wrapper.memory.limit = limit
     wrapper.predict(bank, 150, 150, pred_cb=record)
+    assert not wrapper.memory
     return record
 
 
@@ -301,6 +302,10 @@ def test_scatters_of_an_update_are_gone_with_it(case, short_pieces, monkeypatch)
     def looked(self, name):
         if name == "on_volume_batch_begin":
             alive.append(kinds()[0])
+        if name == "on_volume_batch_end":
+            assert self.memory
+        if name == "on_epoch_end":
+            assert not self.memory  # before anything is collected
         hook(self, name)
 
     monkeypatch.setattr(VolumeLoop, "hook", looked)
