@@ -24,7 +24,10 @@ from tomopt_tasks.store.opening import open_store
 from tomopt_tasks.volume.settings import World
 
 ROOT = Path(__file__).parents[3]
-MUONS = ((10, 1000), (100, 1000), (1000, 1000), (1000, 4000), (1, 100_000), (1, 400_000))
+MUONS = (
+    (10, 1000), (100, 1000), (1000, 1000), (1000, 4000),
+    (1, 40_000), (1, 400_000), (1, 4_000_000), (1, 8_000_000),
+)  # fmt: skip
 """Volumes and muons a volume of ``small``: ten thousand muons to four million, and many in one."""
 VOXELS = (0.1, 0.05, 0.025)
 """Edge of a voxel [m]: 600, 4800 and 38 400 of them."""
